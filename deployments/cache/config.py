@@ -1,0 +1,13 @@
+"""Settings of the cache stage."""
+
+from pydantic import Field
+
+from kit.settings import Section
+
+
+class CacheConfig(Section):
+    """What is kept of answers, and how long."""
+
+    enabled: bool = Field(True, description="False: nothing is stored or looked up.")
+    ttl: int = Field(3600, ge=0, description="Seconds an answer lives where configs/cache.yaml names no other time.")
+    max_bytes: int = Field(1_000_000, ge=1, description="Larger answers are not stored.")

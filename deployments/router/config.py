@@ -1,0 +1,12 @@
+"""Settings of the router stage."""
+
+from pydantic import Field
+
+from kit.settings import Section
+
+
+class RouterConfig(Section):
+    """How a model is chosen."""
+
+    policy: str = Field("default", description="Name of the policy table under configs/routing/.")
+    neighbours: int = Field(8, ge=1, le=100, description="Labelled examples that vote on the operation type.")

@@ -1,0 +1,101 @@
+"""All settings in one typed tree: the platform's own sections and one for each stage."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from deployments.cache.config import CacheConfig
+from deployments.embedder.config import EmbedderConfig
+from deployments.provider_caller.config import ProviderCallerConfig
+from deployments.reranker.config import RerankerConfig
+from deployments.retriever.config import RetrieverConfig
+from deployments.router.config import RouterConfig
+from kit.errors import SetupError
+from kit.settings import Section, load
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
+ENVIRONMENTS = ("development", "staging", "production")
+
+ALIASES = {
+    "ENVIRONMENT": "environment",
+    "DEBUG": "debug",
+    "LOG_LEVEL": "log_level",
+    "DATABASE_URL": "database.url",
+    "REDIS_URL": "redis.url",
+    "OPENAI_API_KEY": "provider_caller.keys.openai",
+    "ANTHROPIC_API_KEY": "provider_caller.keys.anthropic",
+    "GROQ_API_KEY": "provider_caller.keys.groq",
+    "PERPLEXITY_API_KEY": "provider_caller.keys.perplexity",
+    "GOOGLE_API_KEY": "provider_caller.keys.google",
+    "USE_LOCAL_EMBEDDINGS": "embedder.use_local",
+    "RAG_ENABLED": "server.rag_enabled",
+    "CACHE_TTL": "cache.ttl",
+    "MAX_WORKERS": "server.max_workers",
+    "REQUEST_TIMEOUT": "server.request_timeout",
+}
+"""Well-known variable names and the keys they set."""
+
+
+class ServerSettings(Section):
+    """The HTTP surface."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
+    profile: Literal["local", "inline", "cluster"] = Field("local", description="Serve profile: where stages run.")
+    request_timeout: float = Field(30.0, gt=0, le=3600, description="Seconds a request may take, streams included.")
+    max_body_bytes: int = Field(10_000_000, ge=1, description="Larger request bodies are refused with 413.")
+    max_workers: int | None = Field(None, ge=1, description="Most replicas that any one stage may scale to.")
+    rag_enabled: bool = Field(True, description="False: questions go to a model without retrieval.")
+    cors_origins: list[str] = Field(default_factory=list, description="Origins that browsers may call from.")
+    metrics_allow: list[str] = Field(
+        default_factory=lambda: ["127.0.0.1", "::1"], description="Addresses that read /metrics without a key."
+    )
+
+
+class DatabaseSettings(Section):
+    """Postgres."""
+
+    url: SecretStr | None = Field(None, description="postgresql:// URL of a server; none: embedded Postgres.")
+    max_connections: int = Field(60, ge=4, description="Connections of all processes together.")
+
+
+class RedisSettings(Section):
+    """Redis."""
+
+    url: SecretStr | None = Field(None, description="redis:// URL of a server; none: embedded Redis.")
+
+
+class Settings(Section):
+    """Everything that can be set."""
+
+    environment: Literal["development", "staging", "production"] = Field("development", description="Environment.")
+    debug: bool = Field(False, description="Tracebacks in logs of failed requests.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    home: Path = Field(default_factory=lambda: default_home(), description="Folder of all local state.")
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    embedder: EmbedderConfig = Field(default_factory=EmbedderConfig)
+    retriever: RetrieverConfig = Field(default_factory=RetrieverConfig)
+    reranker: RerankerConfig = Field(default_factory=RerankerConfig)
+    router: RouterConfig = Field(default_factory=RouterConfig)
+    provider_caller: ProviderCallerConfig = Field(default_factory=ProviderCallerConfig)
+    cache: CacheConfig = Field(default_factory=CacheConfig)
+
+
+def default_home() -> Path:
+    """`/var/lib/penstock` for root, whose servers run as an unprivileged user, else `~/.penstock`."""
+    return Path("/var/lib/penstock") if os.geteuid() == 0 else Path.home() / ".penstock"
+
+
+def load_settings(environ: dict[str, str] | None = None, *, dotenv: Path | None = Path(".env")) -> Settings:
+    """Settings of this process. Raises SettingsError (exit code 2) that lists every wrong or unknown key."""
+    environ = dict(os.environ) if environ is None else environ
+    environment = environ.get("PENSTOCK_ENVIRONMENT") or environ.get("ENVIRONMENT") or "development"
+    if environment not in ENVIRONMENTS:
+        raise SetupError(f"ENVIRONMENT is {environment!r}.", f"Allowed: {', '.join(ENVIRONMENTS)}.")
+    file = CONFIGS / "environments" / f"{environment}.yaml"
+    return load(Settings, file=file, environ=environ, dotenv=dotenv, aliases=ALIASES)

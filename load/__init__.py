@@ -1,0 +1,1 @@
+"""Load tests and benchmarks. They speak HTTP only and import nothing of the product."""

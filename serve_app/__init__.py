@@ -1,0 +1,1 @@
+"""The product: the composition root, the HTTP surface, the command line, and one package per domain."""
