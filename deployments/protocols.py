@@ -269,3 +269,18 @@ class Cache(Protocol):
     async def put(self, key: CacheKey, answer: CachedAnswer, *, operation: str) -> bool:
         """Store for the operation's time to live. False when admission refuses it or Redis is lost."""
         ...
+
+
+# --- the graph --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages that the ingress calls, wherever they run."""
+
+    embedder: Embedder
+    retriever: Retriever
+    reranker: Reranker
+    router: Router
+    provider_caller: ProviderCaller
+    cache: Cache
