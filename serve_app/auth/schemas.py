@@ -1,0 +1,17 @@
+"""Who calls."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller. `tenant` is the slug that every stage and key uses."""
+
+    key_id: UUID
+    tenant_id: UUID
+    tenant: str
+    user_id: UUID
+    role: str
+    expires_at: datetime | None = None

@@ -1,0 +1,100 @@
+"""Finds passages and documents of a tenant."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from deployments.protocols import (
+    Embedder,
+    Embeddings,
+    Passage,
+    RerankRequest,
+    Reranker,
+    Retriever,
+    SearchQuery,
+    SearchResult,
+)
+from kit.errors import NotFoundError
+from serve_app.context.repository import ContextRepository
+from serve_app.context.schemas import Document
+
+
+class ContextService:
+    """Collections, documents and search."""
+
+    def __init__(
+        self,
+        repository: ContextRepository,
+        *,
+        embedder: Embedder,
+        retriever: Retriever,
+        reranker: Reranker | None,
+        candidates: int,
+    ) -> None:
+        """reranker: None where reranking is switched off. candidates: passages that it sees."""
+        self._repository = repository
+        self._embedder = embedder
+        self._retriever = retriever
+        self._reranker = reranker
+        self._candidates = candidates
+
+    async def collections(self, tenant: str) -> list[str]:
+        """Names of the tenant's collections."""
+        return [collection.name for collection in await self._repository.collections(tenant)]
+
+    async def version(self, tenant: str, collection: str) -> int:
+        """The collection's present version. Raises NotFoundError that lists the collections."""
+        version = await self._repository.version(tenant, collection)
+        if version is None:
+            raise await self.unknown(tenant, collection)
+        return version
+
+    async def unknown(self, tenant: str, collection: str) -> NotFoundError:
+        """The error for a collection that the tenant does not have."""
+        names = ", ".join(await self.collections(tenant)) or "none yet"
+        return NotFoundError(
+            f"There is no collection {collection!r}. Collections: {names}.",
+            details={"collection": [f"must be one of: {names}"]},
+        )
+
+    async def document(self, tenant: str, document_id: str) -> Document:
+        """A document by its id. Raises NotFoundError."""
+        try:
+            document = await self._repository.document(tenant, UUID(document_id))
+        except ValueError:
+            document = None
+        if document is None:
+            raise NotFoundError("There is no document with this id.", details={"id": ["must be the id of a document"]})
+        return document
+
+    async def embed(self, question: str) -> Embeddings:
+        """The question's sentence vector and token vectors, from one pass."""
+        return await self._embedder.embed([question], tokens=True)
+
+    async def find(
+        self,
+        tenant: str,
+        collection: str,
+        question: str,
+        embeddings: Embeddings,
+        *,
+        k: int,
+        filters: Mapping[str, str] | None = None,
+        rerank: bool = True,
+    ) -> SearchResult:
+        """The k best passages, best first. Raises NotFoundError for an unknown collection."""
+        reranker = self._reranker if rerank else None
+        query = SearchQuery(
+            tenant=tenant,
+            collection=collection,
+            text=question,
+            vector=embeddings.sentences[0],
+            k=k if reranker is None else max(k, self._candidates),
+            filters=filters or {},
+        )
+        result = await self._retriever.search(query)
+        if reranker is None or not result.passages:
+            return result
+        passages: tuple[Passage, ...] = await reranker.rerank(
+            RerankRequest(tenant, question, embeddings.tokens[0].vectors, result.passages, k)
+        )
+        return SearchResult(passages, result.version)

@@ -1,0 +1,76 @@
+"""Reads request bodies: bounded, as JSON objects, as validated models."""
+
+from typing import Any, TypeVar
+
+import orjson
+import pydantic
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope
+
+from kit.errors import TooLargeError, ValidationError
+from serve_app.http.errors import invalid
+
+T = TypeVar("T", bound=pydantic.BaseModel)
+
+
+def refuse_declared_size(scope: Scope, limit: int) -> None:
+    """Raise TooLargeError when the request says that its body is over the limit."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
+            raise _too_large(limit)
+
+
+def bounded(receive: Receive, limit: int) -> Receive:
+    """Count the body as it comes, for those that do not say how long they are."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        if message["type"] == "http.request":
+            size += len(message.get("body", b""))
+            if size > limit:
+                raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"The request body is over the limit of {limit} bytes.", should_retry=False)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Parse a body that must be a JSON object. Raises ValidationError."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        problem = f"must be valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        raise ValidationError(f"The request body {problem}.", details={"body": [problem]}) from None
+    if not isinstance(value, dict):
+        raise ValidationError(
+            "The request body must be a JSON object.", details={"body": [f"must be an object, not {kind_of(value)}"]}
+        )
+    return value
+
+
+def kind_of(value: object) -> str:
+    """JSON's name of a value's type, for people."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, int | float):
+        return "a number"
+    return "an array" if isinstance(value, list) else "an object"
+
+
+async def read_model(request: Request, model: type[T]) -> T:
+    """Read a request body as a validated model. Raises ValidationError that names each wrong field."""
+    value = json_object(await request.body())
+    try:
+        return model.model_validate(value)
+    except pydantic.ValidationError as error:
+        raise invalid(error.errors(include_url=False, include_context=False, include_input=False)) from None
