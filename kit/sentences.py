@@ -26,7 +26,7 @@ _OPENERS = _listed(
 )
 """Words that open sentences: after an abbreviation that may end one, one of these in upper case says that it did."""
 
-_STOP = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)|[。！？]["”』」]*""")
+_STOP = re.compile(r"""[.!?…]+["'”’»)\]*_]*(?=\s)|[。！？]["”』」]*""")
 _LINE_START = re.compile(r"(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s")
 _LAST_WORD = re.compile(r"([\w.'’&-]+)$")
 _NEXT_WORD = re.compile(r"""\s*["'“‘«(\[*_]*([\w’'-]+)""")
