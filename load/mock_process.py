@@ -45,7 +45,10 @@ def mock_upstream(
     """A mock on a free port, ended with the block. Raises RuntimeError when it does not start."""
     command = [sys.executable, "-m", "load.mock_upstream", "--port", "0", "--tokens", str(tokens)]
     command += ["--latency-ms", str(latency_ms), "--token-interval-ms", str(token_interval_ms)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    # Its own session: Ctrl-C is for the caller, who ends the mock in order.
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
