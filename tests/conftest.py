@@ -1,0 +1,51 @@
+"""Servers shared by the whole test run."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deployments.settings import Settings
+from kit.supervisor import Supervisor
+from serve_app.embedded.home import Home, open_home
+from serve_app.embedded.services import start_services
+from serve_app.tenants.service import ensure_platform
+
+
+@dataclass(frozen=True)
+class Services:
+    """Embedded Postgres and Redis with the `default` tenant, ready to use. URLs hold passwords."""
+
+    home: Home
+    database_url: str
+    """Of the control database."""
+    redis_url: str
+    tenant_database_url: str
+    tenant_database: str
+    """Name of the default tenant's database."""
+    api_key: str
+
+
+@pytest.fixture(scope="session")
+async def services() -> AsyncIterator[Services]:
+    """One Postgres and one Redis for the whole run; tests share them and use names of their own."""
+    folder = Path(tempfile.mkdtemp(prefix="pst-"))
+    try:
+        home = open_home(folder)
+        with home.lock():
+            async with Supervisor(home.run, home.logs, marker=home.marker) as supervisor:
+                urls = await start_services(Settings(home=folder), supervisor, home)
+                platform = await ensure_platform(urls.database_url, home.secrets / "api_key")
+                yield Services(
+                    home=home,
+                    database_url=urls.database_url,
+                    redis_url=urls.redis_url,
+                    tenant_database_url=platform.tenant_database_url,
+                    tenant_database=platform.tenant.database_name,
+                    api_key=platform.api_key,
+                )
+    finally:
+        shutil.rmtree(folder)
