@@ -25,6 +25,7 @@ CREATE TABLE documents (
     attributes jsonb NOT NULL DEFAULT '{}',
     chunk_count int NOT NULL,
     token_count int NOT NULL,
+    version bigint NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (collection_id, source)
@@ -39,10 +40,10 @@ CREATE TABLE chunks (
     token_count int NOT NULL,
     embedding vector(384) NOT NULL,
     token_vectors bytea NOT NULL,
-    added_version bigint NOT NULL,
     UNIQUE (document_id, ordinal)
 );
 CREATE INDEX chunks_collection_id ON chunks (collection_id);
+COMMENT ON COLUMN documents.version IS 'version of the collection that brought the present chunks';
 COMMENT ON COLUMN chunks.token_vectors IS 'int8 [t, 384] row-major, value / 127';
 """
 
