@@ -108,6 +108,23 @@ class DeadlineError(PenstockError):
     status, code = 504, "DEADLINE_EXCEEDED"
 
 
+class UpstreamRefusedError(PenstockError):
+    """An upstream server refused the request for a reason the caller can act on; its own 4xx status is kept."""
+
+    code = "UPSTREAM_REFUSED"
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message, should_retry=False)
+        self.status = status
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_refused, (self.message, self.status))
+
+
+def _rebuild_refused(message: str, status: int) -> UpstreamRefusedError:
+    return UpstreamRefusedError(message, status=status)
+
+
 class SetupError(PenstockError):
     """The operator must change something before the program can run; `remedy` says what. Exit code 2."""
 
