@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -97,31 +96,3 @@ class PassageRow:
     class_level: str | None
     heading: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredChunk:
-    """A chunk as people read it."""
-
-    id: UUID
-    ordinal: int
-    heading: str
-    text: str
-    token_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
-    """A document with its chunks in order."""
-
-    id: UUID
-    collection: str
-    source: str
-    title: str
-    subject: str | None
-    class_level: str | None
-    attributes: Mapping[str, Any]
-    token_count: int
-    created_at: datetime
-    updated_at: datetime
-    chunks: tuple[StoredChunk, ...]

@@ -23,8 +23,6 @@ from deployments.retriever.records import (
     NewChunk,
     NewDocument,
     PassageRow,
-    StoredChunk,
-    StoredDocument,
 )
 from kit.ids import uuid7
 from kit.postgres import Connection, Database
@@ -138,29 +136,6 @@ class Store:
                 return False
             await _raise_version(connection, collection)
         return True
-
-    async def document(self, document_id: UUID) -> StoredDocument | None:
-        """A document with its chunks."""
-        async with (
-            self._database.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            row = await connection.fetchrow(
-                """SELECT d.id, c.name AS collection, d.source, d.title, d.subject, d.class_level, d.attributes,
-                          d.token_count, d.created_at, d.updated_at
-                   FROM documents d JOIN collections c ON c.id = d.collection_id WHERE d.id = $1""",
-                document_id,
-            )
-            chunks = await connection.fetch(
-                "SELECT id, ordinal, heading, text, token_count FROM chunks WHERE document_id = $1 ORDER BY ordinal",
-                document_id,
-            )
-        if row is None:
-            return None
-        return StoredDocument(
-            **{**row, "attributes": json.loads(row["attributes"])},
-            chunks=tuple(StoredChunk(**chunk) for chunk in chunks),
-        )
 
     # --- what the index reads ---
 
