@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -27,15 +27,16 @@ CONNECT_SECONDS = 5.0
 BUDGET_WAIT_SECONDS = 10.0
 RETRY_AFTER = 1.0
 
-LOST = (
-    OSError,
+LOST_SERVER = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
 )
-"""What asyncpg raises when the server cannot be reached, is starting or going down. TimeoutError is an OSError."""
+"""What asyncpg raises when the server is starting, going down or gone."""
+LOST = (OSError, *LOST_SERVER)
+"""The same while connecting. TimeoutError is an OSError."""
 
 
 def database_url(url: str, database: str) -> str:
@@ -63,16 +64,34 @@ def host_of(url: str) -> str:
 
 
 @contextlib.contextmanager
-def lost_server_is_unavailable() -> Any:
-    """Turns the loss of the server into UnavailableError."""
+def lost_server_is_unavailable() -> Iterator[None]:
+    """Around connecting: turns a server that cannot be reached into UnavailableError."""
     try:
         yield
     except LOST as error:
-        raise UnavailableError("The database cannot be reached now.", retry_after=RETRY_AFTER) from error
-    except asyncpg.InterfaceError as error:
-        if "closed" not in str(error):
+        raise _unavailable() from error
+
+
+@contextlib.contextmanager
+def lost_connection_is_unavailable(connection: Connection) -> Iterator[None]:
+    """Around the use of a connection: turns its loss into UnavailableError; other errors of the block pass."""
+    try:
+        yield
+    except LOST_SERVER as error:
+        raise _unavailable() from error
+    except (OSError, asyncpg.InterfaceError) as error:
+        if not connection.is_closed():
             raise
-        raise UnavailableError("The database cannot be reached now.", retry_after=RETRY_AFTER) from error
+        raise _unavailable() from error
+
+
+def _unavailable() -> UnavailableError:
+    return UnavailableError("The database cannot be reached now.", retry_after=RETRY_AFTER)
+
+
+async def _close(connection: Connection) -> None:
+    with contextlib.suppress(*LOST, asyncpg.PostgresError, asyncpg.InterfaceError):
+        await connection.close(timeout=1)
 
 
 class Database:
@@ -150,7 +169,8 @@ class Databases:
     async def acquire(self, name: str) -> AsyncIterator[Connection]:
         """See Database.acquire. Raises UnavailableError when the server is lost or the budget stays spent."""
         try:
-            await asyncio.wait_for(self._slots.acquire(), BUDGET_WAIT_SECONDS)
+            async with asyncio.timeout(BUDGET_WAIT_SECONDS):
+                await self._slots.acquire()
         except TimeoutError:
             raise UnavailableError(
                 f"All {self.max_connections} database connections are in use.", retry_after=RETRY_AFTER
@@ -158,10 +178,11 @@ class Databases:
         try:
             with lost_server_is_unavailable():
                 connection = await self._take(name)
-                try:
+            try:
+                with lost_connection_is_unavailable(connection):
                     yield connection
-                finally:
-                    await asyncio.shield(self._give_back(name, connection))
+            finally:
+                await asyncio.shield(self._give_back(name, connection))
         finally:
             self._slots.release()
 
@@ -180,10 +201,11 @@ class Databases:
                 if not connection.is_closed():
                     return connection
                 self._open -= 1
-        if self._open >= self.max_connections and self._idle:
-            await self._discard(self._idle.pop(0)[2])
-        self._open += 1
+        evicted = self._idle.pop(0)[2] if self._open >= self.max_connections and self._idle else None
+        self._open += evicted is None  # else the new one takes the place of the evicted one
         try:
+            if evicted is not None:
+                await _close(evicted)
             return await self._connect(name)
         except BaseException:
             self._open -= 1
@@ -215,8 +237,7 @@ class Databases:
 
     async def _discard(self, connection: Connection) -> None:
         self._open -= 1
-        with contextlib.suppress(*LOST, asyncpg.PostgresError, asyncpg.InterfaceError):
-            await connection.close(timeout=1)
+        await _close(connection)
 
     async def _close_idle(self) -> None:
         """Runs while there are idle connections."""

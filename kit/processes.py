@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,17 +121,20 @@ def find_by_marker(name: str, value: str) -> list[ProcessIdentity]:
     return found
 
 
-def find_by_folder(folder: Path) -> list[ProcessIdentity]:
-    """Processes whose working folder is exactly this one."""
+def find_by_folder(folder: Path, programs: Collection[str]) -> list[ProcessIdentity]:
+    """Processes whose working folder is exactly this one and whose executable has one of these names.
+
+    Both are asked for, because a person's shell may stand in that folder too.
+    """
     wanted = str(folder.resolve())
-    spared = _self_and_ancestors()
     found = []
     for pid in processes():
         try:
             current = os.readlink(f"/proc/{pid}/cwd")
+            program = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
         except OSError:
             continue
-        if current == wanted and pid not in spared and (identity := ProcessIdentity.of(pid)):
+        if current == wanted and Path(program).name in programs and (identity := ProcessIdentity.of(pid)):
             found.append(identity)
     return found
 

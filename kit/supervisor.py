@@ -5,7 +5,6 @@ after a killed supervisor can end what it left. Services also die with the super
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -133,6 +132,7 @@ class Supervisor:
         self.on_event(Event("starting", service.name))
         await service.prepare()
         log = self._log(service)
+        running.log_start = log.stat().st_size if log.exists() else 0
         running.popen = spawn(
             service.argv(),
             env={**service.env(), self.marker[0]: self.marker[1]},
@@ -143,10 +143,10 @@ class Supervisor:
         )
         running.identity = ProcessIdentity.of(running.popen.pid)
         if running.identity is not None:
-            _record(self.run / f"{service.name}.json", running.identity)
+            _write_record(self.run, service, running.identity)
         while True:
             if (status := running.popen.poll()) is not None:
-                lines = "\n".join(last_lines(log))
+                lines = "\n".join(last_lines(log, running.log_start))
                 what = f"{service.name} ended with status {status} while it started:\n{lines}"
                 raise StartError(what, service.remedy)
             if await service.ready():
@@ -160,7 +160,7 @@ class Supervisor:
         while True:
             started = time.monotonic()
             status = await running.ended()
-            lines = "\n".join(last_lines(self._log(service)))
+            lines = "\n".join(last_lines(self._log(service), running.log_start))
             self.on_event(Event("died", service.name, f"status {status}\n{lines}"))
             wait = 0.0 if time.monotonic() - started > STEADY_SECONDS else wait
             while True:
@@ -168,8 +168,9 @@ class Supervisor:
                 wait = min(LONGEST_WAIT, wait * 2 or 0.2)
                 try:
                     await self._launch(running)
-                except SetupError as error:
-                    self.on_event(Event("died", service.name, error.message))
+                except Exception as error:
+                    # Whatever keeps it from starting may pass; giving up would leave it without a watch.
+                    self.on_event(Event("died", service.name, str(error)))
                     continue
                 self.on_event(Event("restarted", service.name))
                 break
@@ -177,8 +178,7 @@ class Supervisor:
     async def _end(self, running: "_Running", timeout: float) -> None:
         if running.watch is not None:
             running.watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running.watch
+            await asyncio.wait([running.watch])
         if running.identity is not None:
             number = running.service.stop_signal
             await asyncio.to_thread(stop, [running.identity], timeout, stop_signal=number)
@@ -202,6 +202,7 @@ class _Running:
     service: Service
     popen: "subprocess.Popen[bytes] | None" = None
     identity: ProcessIdentity | None = None
+    log_start: int = 0
     watch: "asyncio.Task[None] | None" = None
 
     async def ended(self) -> int | None:
@@ -211,30 +212,48 @@ class _Running:
         return self.popen.returncode if self.popen is not None else None
 
 
-def recorded(run: Path) -> dict[str, ProcessIdentity]:
-    """The services that a supervisor recorded in its run folder and that still live, by name."""
-    found = {}
-    for path in run.glob("*.json"):
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A service as its supervisor wrote it down."""
+
+    service: str
+    process: ProcessIdentity
+    stop_signal: int
+
+
+def recorded(run: Path) -> list[Record]:
+    """The services that a supervisor recorded in its run folder and that still live, the last started first."""
+    found = []
+    for path in sorted(run.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
-            record = json.loads(path.read_text())
-            identity = ProcessIdentity(record["pid"], record["started"])
+            entry = json.loads(path.read_text())
+            record = Record(path.stem, ProcessIdentity(entry["pid"], entry["started"]), entry["stop_signal"])
         except (ValueError, KeyError, TypeError):
-            continue  # another kind of file, or one that was being written when its writer was killed
-        if identity.alive():
-            found[path.stem] = identity
+            continue  # another kind of file
+        if record.process.alive():
+            found.append(record)
     return found
 
 
-def last_lines(log: Path, count: int = LOG_LINES) -> list[str]:
-    """The end of a log."""
+def stop_recorded(run: Path, timeout: float) -> list[str]:
+    """End what a killed supervisor left, each within `timeout` seconds; the services' names. Blocks."""
+    records = recorded(run)
+    for record in records:
+        stop([record.process], timeout, stop_signal=record.stop_signal)
+    return [record.service for record in records]
+
+
+def last_lines(log: Path, start: int = 0) -> list[str]:
+    """The end of a log, nothing from before byte `start`."""
     if not log.exists():
         return []
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 16_384))
-        return file.read().decode(errors="replace").splitlines()[-count:]
+        file.seek(max(start, log.stat().st_size - 16_384))
+        return file.read().decode(errors="replace").splitlines()[-LOG_LINES:]
 
 
-def _record(path: Path, identity: ProcessIdentity) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"pid": identity.pid, "started": identity.started}))
-    temporary.replace(path)
+def _write_record(run: Path, service: Service, process: ProcessIdentity) -> None:
+    entry = {"pid": process.pid, "started": process.started, "stop_signal": int(service.stop_signal)}
+    temporary = run / f"{service.name}.tmp"
+    temporary.write_text(json.dumps(entry))
+    temporary.replace(run / f"{service.name}.json")

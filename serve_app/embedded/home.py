@@ -104,8 +104,10 @@ class Home:
             identity = ProcessIdentity.current()
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps({"pid": identity.pid, "started": identity.started}).encode(), 0)
-            yield
-            os.ftruncate(descriptor, 0)
+            try:
+                yield
+            finally:
+                os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
 
@@ -194,7 +196,11 @@ def _check_owner(home: Home) -> None:
 def _home_id(home: Home) -> str:
     file = home.secrets / "home_id"
     if not file.exists():
-        write_private(file, secrets.token_hex(8) + "\n")
+        proposal = home.secrets / f".home_id.{secrets.token_hex(4)}"
+        write_private(proposal, secrets.token_hex(8) + "\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(proposal, file)  # unlike a rename, this leaves an id that another process has just written
+        proposal.unlink()
     return file.read_text().strip()
 
 

@@ -14,7 +14,7 @@ from kit.processes import ProcessIdentity, spawn, stop
 from kit.supervisor import last_lines
 from serve_app.embedded.home import Home, write_private
 from serve_app.embedded.ports import HOST
-from serve_app.embedded.server import EmbeddedServer, stop_all_in
+from serve_app.embedded.server import EmbeddedServer
 
 USER = "penstock"
 SECRET = "postgres_password"  # noqa: S105 - the name of a file
@@ -37,6 +37,7 @@ class Postgres(EmbeddedServer):
     """The server of one home. `initialise` once before the first start."""
 
     name = "postgres"
+    programs = ("postgres", "initdb")
     stop_signal = signal.SIGINT  # "fast": open transactions are rolled back, no waiting for clients to leave
     death_signal = signal.SIGINT
     remedy = "Its log is in PENSTOCK_HOME/logs/postgres.log; DATABASE_URL uses a server of your own instead."
@@ -63,7 +64,8 @@ class Postgres(EmbeddedServer):
     async def initialise(self) -> None:
         """Create the data folder if there is none: made aside and renamed, so that it is whole or not there."""
         for leftover in self.home.postgres.glob("new-*"):
-            await asyncio.to_thread(stop_all_in, leftover, self.stop_signal)
+            for folder in (leftover, leftover / "data"):
+                await self.stop_all_in(folder)
             shutil.rmtree(leftover)
         if self.data.exists():
             self._password()

@@ -37,6 +37,7 @@ class Redis(EmbeddedServer):
     """The server of one home."""
 
     name = "redis"
+    programs = ("redis-server",)
     stop_signal = signal.SIGTERM
     death_signal = signal.SIGTERM
     remedy = "Its log is in PENSTOCK_HOME/logs/redis.log; REDIS_URL uses a server of your own instead."

@@ -1,7 +1,7 @@
 """What the embedded servers have in common: a home, a port, a data folder that nobody else may work in."""
 
 import asyncio
-import signal
+from collections.abc import Collection
 from pathlib import Path
 
 from kit.processes import find_by_folder, stop
@@ -15,6 +15,8 @@ class EmbeddedServer(Service):
     """A server of one home. Set `port` before it starts."""
 
     port: int = 0
+    programs: Collection[str]
+    """Names of the executables that work in its folder."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -22,9 +24,10 @@ class EmbeddedServer(Service):
 
     async def prepare(self) -> None:
         """End what is left of an earlier server on this data folder: the parts of a killed one, an orphan."""
-        await asyncio.to_thread(stop_all_in, self.folder(), self.stop_signal)
+        await self.stop_all_in(self.folder())
 
-
-def stop_all_in(folder: Path, stop_signal: int = signal.SIGTERM) -> None:
-    """End every process that works in this folder. Blocks, for some seconds at most."""
-    stop(find_by_folder(folder), LEFTOVER_SECONDS, stop_signal=stop_signal)
+    async def stop_all_in(self, folder: Path) -> None:
+        """End all of its programs that work in this folder; takes some seconds at most."""
+        left = find_by_folder(folder, self.programs)
+        if left:
+            await asyncio.to_thread(stop, left, LEFTOVER_SECONDS, stop_signal=self.stop_signal)

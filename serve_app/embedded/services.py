@@ -22,7 +22,7 @@ from deployments.settings import Settings
 from kit.errors import SetupError
 from kit.postgres import host_of, with_default_database
 from kit.processes import find_by_marker, stop
-from kit.supervisor import StartError, Supervisor, recorded
+from kit.supervisor import StartError, Supervisor, stop_recorded
 from serve_app.embedded.binaries import postgres_folder, redis_server
 from serve_app.embedded.home import Home, write_private
 from serve_app.embedded.ports import is_free, port_for
@@ -51,8 +51,8 @@ class ServiceUrls:
 
 async def stop_leftovers(home: Home) -> None:
     """End what a killed supervisor of this home left behind. Hold the home's lock."""
-    left = {*recorded(home.run).values(), *find_by_marker(*home.marker)}
-    await asyncio.to_thread(stop, left, 3.0)
+    await asyncio.to_thread(stop_recorded, home.run, 3.0)
+    await asyncio.to_thread(stop, find_by_marker(*home.marker), 3.0)
 
 
 async def start_services(settings: Settings, supervisor: Supervisor, home: Home) -> ServiceUrls:
@@ -72,6 +72,8 @@ async def start_services(settings: Settings, supervisor: Supervisor, home: Home)
 def read_service_urls(home: Home) -> ServiceUrls:
     """Where the services of a running platform are. SetupError when it does not run."""
     try:
+        if home.holder() is None:
+            raise FileNotFoundError
         return ServiceUrls(**json.loads((home.run / "services.json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         raise SetupError(f"No services run in {home.path}.", "Start them with `penstock up`.") from None

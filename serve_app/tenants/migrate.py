@@ -76,7 +76,9 @@ async def create_database(url: str) -> bool:
                 return False
             connection = await asyncpg.connect(database_url(url, MAINTENANCE_DATABASE), timeout=10)
             try:
-                await connection.execute(f'CREATE DATABASE "{name.replace(chr(34), chr(34) * 2)}" ENCODING UTF8')
+                await connection.execute(
+                    f'CREATE DATABASE "{name.replace(chr(34), chr(34) * 2)}" TEMPLATE template0 ENCODING UTF8'
+                )
             finally:
                 await connection.close()
     except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
