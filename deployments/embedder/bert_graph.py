@@ -16,7 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-HIDDEN = 384
+from deployments.embedder.config import DIMENSIONS
+
 HEADS = 12
 LAYERS = 6
 NORM_EPSILON = 1e-12
@@ -67,8 +68,8 @@ def build(weights: Weights) -> Any:
                 for name in ("input_ids", "attention_mask")
             ],
             [
-                helper.make_tensor_value_info("sentence", TensorProto.FLOAT, ["n", HIDDEN]),
-                helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["n", "t", HIDDEN]),
+                helper.make_tensor_value_info("sentence", TensorProto.FLOAT, ["n", DIMENSIONS]),
+                helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["n", "t", DIMENSIONS]),
             ],
             initializer=list(graph.constants.values()),
         ),

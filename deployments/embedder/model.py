@@ -9,12 +9,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from deployments.embedder.batching import plan
+from deployments.embedder.config import DIMENSIONS
 from deployments.embedder.tokenizer import EncodedText, Tokenizer
 from deployments.embedder.weights import TOKENIZER_FILE
 from deployments.protocols import Embeddings, TokenVectors, Vectors
 from kit.errors import SetupError
-
-DIMENSIONS = 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +53,22 @@ class OnnxEmbedder:
         lengths = [len(text) for text in encoded]
         results: list[EmbeddedText | None] = [None] * len(texts)
         for batch in plan(lengths, max_texts=max_texts, max_tokens=max_tokens):
-            embedded = self.run([encoded[index] for index in batch], tokens=tokens)
+            embedded = self.run([encoded[index] for index in batch], tokens=[tokens] * len(batch))
             for index, result in zip(batch, embedded, strict=True):
                 results[index] = result
         return collect([result for result in results if result is not None], lengths)
 
-    def run(self, batch: Sequence[EncodedText], *, tokens: bool) -> list[EmbeddedText]:
-        """One pass of the model over all of `batch`, padded to its longest text."""
+    def run(self, batch: Sequence[EncodedText], *, tokens: Sequence[bool]) -> list[EmbeddedText]:
+        """One pass of the model over all of `batch`, padded to its longest text. tokens: which of them want theirs."""
         inputs = pad(batch)
-        if not tokens:
+        if not any(tokens):
             (sentences,) = self._session.run(["sentence"], inputs)
             return [EmbeddedText(sentence, None) for sentence in sentences]
         sentences, vectors = self._session.run(["sentence", "tokens"], inputs)
         return [
             # A copy, so that one text's tokens do not keep the whole padded batch in memory.
-            EmbeddedText(sentence, TokenVectors(rows[1 : len(text) - 1].copy(), text.offsets))
-            for sentence, rows, text in zip(sentences, vectors, batch, strict=True)
+            EmbeddedText(sentence, TokenVectors(rows[1 : len(text) - 1].copy(), text.offsets) if wanted else None)
+            for sentence, rows, text, wanted in zip(sentences, vectors, batch, tokens, strict=True)
         ]
 
 
