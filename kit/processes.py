@@ -139,6 +139,21 @@ def find_by_folder(folder: Path, programs: Collection[str]) -> list[ProcessIdent
     return found
 
 
+def find_by_open_file(folder: Path) -> list[ProcessIdentity]:
+    """Processes that hold a file of this folder open, this one and its ancestors left out."""
+    prefix = f"{folder.resolve()}/"
+    spared = _self_and_ancestors()
+    found = []
+    for pid in processes():
+        try:
+            held = any(os.readlink(entry.path).startswith(prefix) for entry in os.scandir(f"/proc/{pid}/fd"))
+        except OSError:
+            continue
+        if held and pid not in spared and (identity := ProcessIdentity.of(pid)):
+            found.append(identity)
+    return found
+
+
 def descendants(roots: Iterable[ProcessIdentity]) -> list[ProcessIdentity]:
     """All children, grandchildren and so on of these processes, at this moment."""
     children: dict[int, list[int]] = {}
