@@ -1,6 +1,7 @@
 """The bytes that the mock upstream answers with: valid OpenAI JSON and server-sent events."""
 
 import base64
+import functools
 import hashlib
 import math
 import struct
@@ -11,6 +12,7 @@ import orjson
 MODEL = "mock-model"
 DIMENSION = 384
 _CREATED = 1_700_000_000
+_NO_SERIAL = b"0" * 12
 _WORDS = ("water", "turns", "the", "wheel", "while", "the", "gate", "stays", "open")
 
 
@@ -21,6 +23,7 @@ class ChatReplies:
         self.tokens = tokens
         self.words = [_WORDS[i % len(_WORDS)] + " " for i in range(tokens)]
         self._content = "".join(self.words)
+        self._template = functools.lru_cache(maxsize=256)(self._render)
 
     def completion(self, serial: int, model: str, prompt_tokens: int) -> bytes:
         """A whole `chat.completion`."""
@@ -44,8 +47,14 @@ class ChatReplies:
 
     def events(self, serial: int, model: str, prompt_tokens: int, *, include_usage: bool) -> list[bytes]:
         """A stream: the role, one event a token, the finish reason, the usage if asked for, `[DONE]`."""
+        template = self._template(model, prompt_tokens if include_usage else None)
+        own = b"%012d" % serial
+        return [event.replace(_NO_SERIAL, own, 1) for event in template]
+
+    def _render(self, model: str, prompt_tokens: int | None) -> tuple[bytes, ...]:
+        """The events of a stream whose id is 0; the usage among them unless `prompt_tokens` is None."""
         head: dict[str, Any] = {
-            "id": _identifier(serial),
+            "id": _identifier(0),
             "object": "chat.completion.chunk",
             "created": _CREATED,
             "model": model,
@@ -54,9 +63,9 @@ class ChatReplies:
         deltas += [{"content": word} for word in self.words]
         chunks = [head | {"choices": [_choice(delta, None)]} for delta in deltas]
         chunks.append(head | {"choices": [_choice({}, "stop")]})
-        if include_usage:
+        if prompt_tokens is not None:
             chunks.append(head | {"choices": [], "usage": self._usage(prompt_tokens)})
-        return [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
+        return (*(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks), b"data: [DONE]\n\n")
 
     def _usage(self, prompt_tokens: int) -> dict[str, int]:
         return {

@@ -11,5 +11,5 @@ async def parent_gone(parent: int) -> None:
 
     Polling instead of PR_SET_PDEATHSIG, because that signal comes when the *thread* that started us ends.
     """
-    while os.getppid() == parent:  # noqa: ASYNC110  (nothing in this process could set an event)
+    while os.getppid() == parent:
         await asyncio.sleep(POLL_SECONDS)

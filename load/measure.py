@@ -1,0 +1,124 @@
+"""Measures every path of one running product: alone, and under load, in rounds so that paths meet the same machine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from load.client import LoadGenerator, summary
+from load.load_run import LoadResult, LoadSpec
+from load.mock_process import MockProcess
+from load.paths import BenchPath
+from load.stack import Stack
+
+WARM_UP_SECONDS = 0.5
+SAMPLE_CHARACTERS = 400
+
+Progress = Callable[[str], None]
+Measurements = dict[str, dict[str, dict[str, Any]]]
+"""By path, then by load (`alone`, `busy`): the fields of `load.client.summary` and those that `_described` adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`seconds`: of each measurement, all its rounds together."""
+
+    paths: tuple[BenchPath, ...]
+    seconds: float = 5.0
+    rounds: int = 2
+
+    def loads(self, path: BenchPath) -> tuple[tuple[str, int], ...]:
+        """The loads of a path and their connections."""
+        return (("alone", 1), ("busy", path.busy_connections))
+
+
+@dataclass(slots=True)
+class _Cell:
+    """The rounds of one measurement so far, and how many of its requests the mock saw."""
+
+    connections: int
+    result: LoadResult
+    reached: int | None
+
+
+def measure(
+    plan: Plan, stack: Stack, mock: MockProcess | None, generator: LoadGenerator, progress: Progress
+) -> Measurements:
+    """Run the plan. Without a mock, the paths that go to it directly are left out.
+
+    In each round every path is measured once at each load, a path right after the direct one that it is compared
+    with: what the machine does besides hits both.
+    """
+    paths = [path for path in plan.paths if mock is not None or not path.direct]
+    cells: dict[tuple[str, str], _Cell] = {}
+    for path in paths:
+        progress(f"{path.name}: warming up")
+        generator.run(_spec(path, stack, mock, path.busy_connections, WARM_UP_SECONDS))
+    for number in range(plan.rounds):
+        for load in (0, 1):
+            for path in paths:
+                name, connections = plan.loads(path)[load]
+                progress(f"round {number + 1} of {plan.rounds}: {path.name}, {name}")
+                cell = cells.setdefault((path.name, name), _Cell(connections, LoadResult(), None))
+                before = mock.counts()["chat"] if mock is not None else 0
+                spec = _spec(path, stack, mock, connections, plan.seconds / plan.rounds)
+                cell.result = cell.result + generator.run(spec)
+                if mock is not None:
+                    cell.reached = (cell.reached or 0) + mock.counts()["chat"] - before
+    return _described(paths, cells)
+
+
+def problems(measurements: Measurements, paths: Sequence[BenchPath]) -> list[str]:
+    """What makes a figure untrue: errors, and requests that should have reached the mock and did not."""
+    found = []
+    by_name = {path.name: path for path in paths}
+    for name, loads in measurements.items():
+        for load, cell in loads.items():
+            for error, count in cell["errors"].items():
+                found.append(f"{name}, {load}: {count} x {error}: {cell['error_sample'][:200] or '(no body)'}")
+            reached = cell["upstream_requests"]
+            if by_name[name].upstream and reached is not None and reached < cell["requests"]:
+                found.append(f"{name}, {load}: only {reached} of {cell['requests']} requests reached the mock")
+            if not cell["requests"] and not cell["errors"]:
+                found.append(f"{name}, {load}: nothing was answered in time")
+    return found
+
+
+def _spec(path: BenchPath, stack: Stack, mock: MockProcess | None, connections: int, seconds: float) -> LoadSpec:
+    server = mock.url if path.direct and mock is not None else stack.url
+    # The same headers everywhere: a direct request differs in nothing but where it goes.
+    return LoadSpec(
+        url=server + path.target,
+        method=path.method,
+        bodies=path.bodies,
+        headers={"Authorization": f"Bearer {stack.key}"} if not path.direct else {"Authorization": "Bearer mock"},
+        stream=path.stream,
+        connections=connections,
+        seconds=seconds,
+    )
+
+
+def _described(paths: Sequence[BenchPath], cells: dict[tuple[str, str], _Cell]) -> Measurements:
+    measurements: Measurements = {}
+    for path in paths:
+        for load in ("alone", "busy"):
+            cell = cells[path.name, load]
+            measurements.setdefault(path.name, {})[load] = {
+                "connections": cell.connections,
+                **summary(cell.result),
+                "sample": cell.result.sample[:SAMPLE_CHARACTERS],
+                "upstream_requests": cell.reached,
+                "added_p50_ms": None,
+                "ratio_to_direct": None,
+            }
+    for path in paths:
+        if path.baseline in measurements:
+            for load in ("alone", "busy"):
+                _compare(measurements[path.name][load], measurements[path.baseline][load])
+    return measurements
+
+
+def _compare(cell: dict[str, Any], baseline: dict[str, Any]) -> None:
+    if cell["latency_ms"] is not None and baseline["latency_ms"] is not None:
+        cell["added_p50_ms"] = round(cell["latency_ms"]["p50"] - baseline["latency_ms"]["p50"], 3)
+    if baseline["requests_per_second"]:
+        cell["ratio_to_direct"] = round(cell["requests_per_second"] / baseline["requests_per_second"], 4)

@@ -1,0 +1,118 @@
+"""The paths through the product that are measured, each as the HTTP request that takes it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from load.load_run import SERIAL
+from load.mock_replies import MODEL
+from load.questions import QUESTIONS
+
+COLLECTION = "curriculum"
+BUSY_CONNECTIONS = 32
+BUSY_STREAMS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class BenchPath:
+    """`direct`: goes to the mock and not to the product. `baseline`: the direct path it is compared with.
+    `upstream`: every request must reach the mock, else the figure is of something else (a cached answer, say)."""
+
+    name: str
+    says: str
+    method: str
+    target: str
+    bodies: tuple[str, ...] = ()
+    stream: bool = False
+    direct: bool = False
+    baseline: str | None = None
+    upstream: bool = False
+
+    @property
+    def busy_connections(self) -> int:
+        """Connections of the throughput measurement."""
+        return BUSY_STREAMS if self.stream else BUSY_CONNECTIONS
+
+
+def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPath, ...]:
+    """All of them, each next to what it is compared with. `query_options`: more fields of each tutor query."""
+    unique = [f"{question} (pupil {SERIAL})" for question in QUESTIONS]
+    chat, query = "/v1/chat/completions", "/api/v1/ai-tutor/query"
+    asked = {"collection": COLLECTION, **(query_options or {})}
+    return (
+        BenchPath("noop", "liveness, no stage", "GET", "/health/live"),
+        BenchPath("direct", "the mock itself", "POST", chat, _chats(MODEL, unique), direct=True, upstream=True),
+        BenchPath(
+            "chat",
+            "explicit model",
+            "POST",
+            chat,
+            _chats(MODEL, unique),
+            baseline="direct",
+            upstream=True,
+        ),
+        BenchPath(
+            "auto", "model chosen by the router", "POST", chat, _chats("auto", unique), baseline="direct", upstream=True
+        ),
+        BenchPath(
+            "direct-stream",
+            "the mock itself, streamed",
+            "POST",
+            chat,
+            _chats(MODEL, unique, stream=True),
+            stream=True,
+            direct=True,
+            upstream=True,
+        ),
+        BenchPath(
+            "chat-stream",
+            "explicit model, streamed",
+            "POST",
+            chat,
+            _chats(MODEL, unique, stream=True),
+            stream=True,
+            baseline="direct-stream",
+            upstream=True,
+        ),
+        BenchPath(
+            "embeddings",
+            "one question",
+            "POST",
+            "/v1/embeddings",
+            _bodies({"model": "all-MiniLM-L6-v2", "input": text} for text in unique),
+        ),
+        BenchPath(
+            "search",
+            "embed, retrieve, rerank",
+            "POST",
+            "/v1/context/search",
+            _bodies({"query": text, "collection": COLLECTION, "k": 5} for text in unique),
+        ),
+        BenchPath(
+            "grounded",
+            "RAG, local provider, as chat",
+            "POST",
+            chat,
+            _chats(f"local/extractive@{COLLECTION}", unique),
+        ),
+        BenchPath(
+            "query", "tutor question, new each time", "POST", query, _bodies({"question": q, **asked} for q in unique)
+        ),
+        BenchPath(
+            "query-cached",
+            "tutor question, repeated",
+            "POST",
+            query,
+            _bodies([{"question": QUESTIONS[0], **asked}]),
+        ),
+    )
+
+
+def _chats(model: str, texts: Sequence[str], *, stream: bool = False) -> tuple[str, ...]:
+    extra = {"stream": True} if stream else {}
+    return _bodies({"model": model, "messages": [{"role": "user", "content": text}], **extra} for text in texts)
+
+
+def _bodies(contents: Any) -> tuple[str, ...]:
+    return tuple(json.dumps(content) for content in contents)

@@ -1,0 +1,91 @@
+"""The numbers that the product is held to, looked up in what was measured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Profile = dict[str, Any]
+"""`{"memory": ..., "paths": Measurements}` of one serve profile."""
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`find` gives the measured value, None where the run has none. `profiles`: those that it holds for."""
+
+    name: str
+    unit: str
+    limit: float
+    at_least: bool
+    profiles: tuple[str, ...]
+    find: Callable[[Profile], float | None]
+
+    def judged(self, profile: str, measured: Profile) -> dict[str, Any] | None:
+        """`{"profile", "name", "unit", "limit", "at_least", "measured", "met"}`; None where it does not apply."""
+        value = self.find(measured) if profile in self.profiles else None
+        if value is None:
+            return None
+        return {
+            "profile": profile,
+            "name": self.name,
+            "unit": self.unit,
+            "limit": self.limit,
+            "at_least": self.at_least,
+            "measured": round(value, 3),
+            "met": value >= self.limit if self.at_least else value <= self.limit,
+        }
+
+
+def judged(profiles: dict[str, Profile]) -> list[dict[str, Any]]:
+    """Every target that the run says something about."""
+    verdicts = (target.judged(name, measured) for name, measured in profiles.items() for target in TARGETS)
+    return [verdict for verdict in verdicts if verdict is not None]
+
+
+def _cell(profile: Profile, path: str, load: str) -> dict[str, Any]:
+    cell: dict[str, Any] = profile["paths"].get(path, {}).get(load, {})
+    return cell
+
+
+def _latency(profile: Profile, path: str, load: str, figure: str) -> float | None:
+    latency = _cell(profile, path, load).get("latency_ms")
+    return None if latency is None else float(latency[figure])
+
+
+def _auto_adds(profile: Profile) -> float | None:
+    auto, explicit = _latency(profile, "auto", "alone", "p50"), _latency(profile, "chat", "alone", "p50")
+    return None if auto is None or explicit is None else auto - explicit
+
+
+def _idle_gib(profile: Profile) -> float | None:
+    memory = profile.get("memory")
+    return None if memory is None else memory["bytes"] / GIB
+
+
+BOTH = ("local", "inline")
+
+TARGETS = (
+    Target(
+        "explicit chat adds, p50 alone",
+        "ms",
+        2.5,
+        False,
+        ("local",),
+        lambda p: _cell(p, "chat", "alone").get("added_p50_ms"),
+    ),
+    Target(
+        "explicit chat, 32 connections",
+        "requests/s",
+        700,
+        True,
+        ("local",),
+        lambda p: _cell(p, "chat", "busy").get("requests_per_second"),
+    ),
+    Target("auto adds to explicit, p50 alone", "ms", 10, False, BOTH, _auto_adds),
+    Target("RAG, local provider, p95 alone", "ms", 150, False, BOTH, lambda p: _latency(p, "grounded", "alone", "p95")),
+    Target(
+        "one embedding over HTTP, p50 alone", "ms", 3, False, BOTH, lambda p: _latency(p, "embeddings", "alone", "p50")
+    ),
+    Target("whole stack, idle", "GiB", 3.5, False, BOTH, _idle_gib),
+)
