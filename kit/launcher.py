@@ -18,6 +18,7 @@ def main(arguments: list[str]) -> None:
     parent, death_signal, uid, gid = (int(argument) for argument in arguments[:4])
     folder, command = arguments[4], arguments[5:]
     libc = ctypes.CDLL(None, use_errno=True)
+    environment = given_environment()
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)
@@ -29,9 +30,15 @@ def main(arguments: list[str]) -> None:
             sys.exit("The parent is gone.")
     try:
         os.chdir(folder)
-        os.execv(command[0], command)  # noqa: S606 - the whole purpose
+        os.execve(command[0], command, environment)  # noqa: S606 - the whole purpose
     except OSError as error:
         sys.exit(f"Cannot start {command[0]} in {folder}: {error.strerror}")
+
+
+def given_environment() -> dict[bytes, bytes]:
+    """The environment this process was started with: Python adds LC_CTYPE to its own in the C locale (PEP 538)."""
+    with open("/proc/self/environ", "rb") as file:
+        return dict(entry.split(b"=", 1) for entry in file.read().split(b"\0") if b"=" in entry)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ LOST_SERVER = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.InternalClientError,  # a connection on which the server's farewell has been read, not yet its end
 )
 """What asyncpg raises when the server is starting, going down or gone."""
 LOST = (OSError, *LOST_SERVER)
