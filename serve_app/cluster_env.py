@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import SetupError
-
-MARKER = "PENSTOCK_RUN"
-"""Environment variable that every process of one cluster carries; `down` finds leftovers by it."""
+from serve_app.embedded.home import Home
 
 BLOCK = 100
 FIRST_PORT, LAST_PORT = 20_000, 32_000
@@ -27,6 +25,10 @@ FIRST_PORT, LAST_PORT = 20_000, 32_000
 MAX_RAY_DIRECTORY = 45
 MAX_PROXY_DIRECTORY = 29
 """Unix socket paths end at 107 bytes; Ray and HAProxy append long names to these folders."""
+
+TOKEN = "ray_token"  # noqa: S105 - the name of the file
+READY = "ready"
+"""File in Ray's temporary folder that says the head node answers."""
 
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
@@ -112,14 +114,14 @@ class Ports:
 
 
 @contextmanager
-def claim_ports(home: Path) -> Iterator[Ports]:
+def claim_ports(home: Home) -> Iterator[Ports]:
     """Claim a free block for as long as the context lives.
 
     The claim is a bound socket on the block's first port, so that two starting clusters cannot take the same block.
     Raises SetupError when every block is taken.
     """
     blocks = range(FIRST_PORT, LAST_PORT, BLOCK)
-    start = int.from_bytes(hashlib.sha256(str(home).encode()).digest()[:4]) % len(blocks)
+    start = int.from_bytes(hashlib.sha256(home.id.encode()).digest()[:4]) % len(blocks)
     for offset in range(len(blocks)):
         base = blocks[(start + offset) % len(blocks)]
         with socket.socket() as claim:
@@ -142,24 +144,19 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def run_id(home: Path) -> str:
-    """Names the cluster of one home: the value of MARKER and of socket folders."""
-    return hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:10]
-
-
-def ray_directory(home: Path) -> Path:
+def ray_directory(home: Home) -> Path:
     """Ray's temporary folder: under the home where its path is short enough, else a private folder in /tmp."""
-    inside = home / "run" / "ray"
-    return inside if len(str(inside)) <= MAX_RAY_DIRECTORY else Path(f"/tmp/penstock-{run_id(home)}/ray")  # noqa: S108
+    inside = home.run / "ray"
+    return inside if len(str(inside)) <= MAX_RAY_DIRECTORY else Path(f"/tmp/penstock-{home.id[:10]}/ray")  # noqa: S108
 
 
-def proxy_directory(home: Path) -> Path:
+def proxy_directory(home: Home) -> Path:
     """HAProxy's folder for its configuration and sockets."""
-    inside = home / "run" / "haproxy"
-    return inside if len(str(inside)) <= MAX_PROXY_DIRECTORY else Path(f"/tmp/pk-{run_id(home)}")  # noqa: S108
+    inside = home.run / "haproxy"
+    return inside if len(str(inside)) <= MAX_PROXY_DIRECTORY else Path(f"/tmp/pk-{home.id[:10]}")  # noqa: S108
 
 
-def cluster_environment(home: Path, ports: Ports, *, base: Mapping[str, str] | None = None) -> dict[str, str]:
+def cluster_environment(home: Home, ports: Ports, *, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of every process of the cluster. Makes the folders and the token that it names.
 
     `base` is the environment to extend, this process's own by default.
@@ -169,8 +166,8 @@ def cluster_environment(home: Path, ports: Ports, *, base: Mapping[str, str] | N
     proxy = proxy_directory(home)
     environment = dict(os.environ if base is None else base)
     environment |= {
-        MARKER: run_id(home),
-        "PENSTOCK_HOME": str(home),
+        home.marker[0]: home.marker[1],
+        "PENSTOCK_HOME": str(home.path),
         # Nothing off loopback, and a token for what Ray binds to all interfaces anyway (replicas' gRPC ports).
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
@@ -204,15 +201,11 @@ def private_directory(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-def token_file(home: Path) -> Path:
+def token_file(home: Home) -> Path:
     """The cluster's token, made once, mode 600."""
-    file = home / "secrets" / "ray_token"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_hex(32))
-    return file
+    if home.read_secret(TOKEN) is None:
+        home.write_secret(TOKEN, secrets.token_hex(32))
+    return home.secrets / TOKEN
 
 
 def haproxy_wrapper(folder: Path) -> Path:

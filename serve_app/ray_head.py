@@ -11,6 +11,7 @@ import argparse
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from ray._common.usage import usage_lib
@@ -19,7 +20,7 @@ from ray._private.authentication.authentication_token_setup import ensure_token_
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 
-from serve_app.cluster_env import Ports
+from serve_app.cluster_env import READY, Ports
 
 DASHBOARD_MODULES = "JobHead"
 OBJECT_STORE_BYTES = 512 * 1024 * 1024
@@ -74,6 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     node = start(Ports(options.base_port), options.temp_dir, options.cpus)
+    Path(options.temp_dir, READY).touch()
     while not (dead := node.dead_processes()):  # type: ignore[no-untyped-call]
         time.sleep(0.5)
     for process_type, process in dead:

@@ -1,0 +1,1 @@
+"""The commands of `penstock`, one file each (or one file a small family)."""
