@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from kit.errors import AuthenticationError, UnavailableError
-from serve_app.auth.keys import hash_key
+from serve_app.auth.keys import key_hash
 from serve_app.auth.schemas import Principal
 
 MAX_AGE = 4.0
@@ -58,7 +58,7 @@ class AuthService:
 
     async def authenticate(self, key: str) -> Principal:
         """The caller with this key. Raises AuthenticationError, or UnavailableError when nobody can tell."""
-        digest = hash_key(key)
+        digest = key_hash(key)
         entry = self._known.get(digest) or self._unknown.get(digest)
         now = self._clock()
         if entry is None or now - entry.fetched > MAX_AGE:

@@ -43,11 +43,6 @@ class ChatRequest:
         return question_of(self.messages)
 
     @property
-    def deterministic(self) -> bool:
-        """Whether asking twice should give the same answer: temperature 0 and one choice."""
-        return self.body.get("temperature") == 0 and self.body.get("n") in (None, 1)
-
-    @property
     def include_usage(self) -> bool:
         """Whether a stream ends with a usage chunk."""
         return bool((self.body.get("stream_options") or {}).get("include_usage"))

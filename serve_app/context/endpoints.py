@@ -17,7 +17,9 @@ def context_router(service: ContextService) -> APIRouter:
     """The endpoints over a service."""
     router = new_router()
 
-    @router.post("/v1/context/search", tags=["context"], response_model=SearchResponse, openapi_extra=request_body(SearchRequest))
+    @router.post(
+        "/v1/context/search", tags=["context"], response_model=SearchResponse, openapi_extra=request_body(SearchRequest)
+    )
     async def search(request: Request) -> Response:
         """Hybrid search in one collection, reranked."""
         context = context_of(request)

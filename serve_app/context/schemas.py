@@ -90,7 +90,7 @@ class Chunk(BaseModel):
 
 
 class Document(BaseModel):
-    """A document with its chunks in order."""
+    """A document with its chunks in order. Times are ISO 8601, UTC."""
 
     id: UUID
     collection: str

@@ -3,19 +3,27 @@
 from collections.abc import Mapping
 from uuid import UUID
 
+import numpy as np
+
 from deployments.protocols import (
     Embedder,
     Embeddings,
     Passage,
-    RerankRequest,
     Reranker,
+    RerankRequest,
     Retriever,
     SearchQuery,
     SearchResult,
 )
+from deployments.retriever.records import CollectionSummary
+from deployments.retriever.store import Store, tenant_database
 from kit.errors import NotFoundError
-from serve_app.context.repository import ContextRepository
+from kit.postgres import Databases
+from serve_app.context.repository import DocumentRepository
 from serve_app.context.schemas import Document
+
+_NO_TOKENS = np.empty((0, 0), dtype=np.float32)
+"""Embeddings of a provider have no token vectors; the reranker then keeps the order."""
 
 
 class ContextService:
@@ -23,7 +31,7 @@ class ContextService:
 
     def __init__(
         self,
-        repository: ContextRepository,
+        databases: Databases,
         *,
         embedder: Embedder,
         retriever: Retriever,
@@ -31,7 +39,8 @@ class ContextService:
         candidates: int,
     ) -> None:
         """reranker: None where reranking is switched off. candidates: passages that it sees."""
-        self._repository = repository
+        self._databases = databases
+        self._documents = DocumentRepository(databases)
         self._embedder = embedder
         self._retriever = retriever
         self._reranker = reranker
@@ -39,14 +48,18 @@ class ContextService:
 
     async def collections(self, tenant: str) -> list[str]:
         """Names of the tenant's collections."""
-        return [collection.name for collection in await self._repository.collections(tenant)]
+        return await self._store(tenant).collection_names()
+
+    async def contents(self, tenant: str) -> list[CollectionSummary]:
+        """The tenant's collections and how much is in them."""
+        return await self._store(tenant).collections()
 
     async def version(self, tenant: str, collection: str) -> int:
         """The collection's present version. Raises NotFoundError that lists the collections."""
-        version = await self._repository.version(tenant, collection)
-        if version is None:
+        found = await self._store(tenant).collection(collection) if "\0" not in collection else None
+        if found is None:
             raise await self.unknown(tenant, collection)
-        return version
+        return found.version
 
     async def unknown(self, tenant: str, collection: str) -> NotFoundError:
         """The error for a collection that the tenant does not have."""
@@ -59,7 +72,7 @@ class ContextService:
     async def document(self, tenant: str, document_id: str) -> Document:
         """A document by its id. Raises NotFoundError."""
         try:
-            document = await self._repository.document(tenant, UUID(document_id))
+            document = await self._documents.document(tenant, UUID(document_id))
         except ValueError:
             document = None
         if document is None:
@@ -94,7 +107,11 @@ class ContextService:
         result = await self._retriever.search(query)
         if reranker is None or not result.passages:
             return result
+        tokens = embeddings.tokens[0].vectors if embeddings.tokens else _NO_TOKENS
         passages: tuple[Passage, ...] = await reranker.rerank(
-            RerankRequest(tenant, question, embeddings.tokens[0].vectors, result.passages, k)
+            RerankRequest(tenant, question, tokens, result.passages, k)
         )
         return SearchResult(passages, result.version)
+
+    def _store(self, tenant: str) -> Store:
+        return Store(self._databases.pool(tenant_database(tenant)))

@@ -51,6 +51,7 @@ class Gateway:
         self._metrics_allow = metrics_allow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request from its first byte to its log line."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

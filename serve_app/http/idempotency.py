@@ -35,7 +35,9 @@ if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 _CLAIM = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HMGET', KEYS[1], 'fingerprint', 'state', 'head', 'body') end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return redis.call('HMGET', KEYS[1], 'fingerprint', 'state', 'head', 'body')
+end
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'fingerprint', ARGV[2], 'state', 'running')
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return false
@@ -50,7 +52,7 @@ class Idempotency:
     redis: a client that returns bytes. claim_seconds: how long a claim outlives a replica that died with it.
     """
 
-    def __init__(self, app: ASGIApp, *, redis: "Redis[bytes]", claim_seconds: float) -> None:
+    def __init__(self, app: ASGIApp, *, redis: Redis, claim_seconds: float) -> None:
         self._app = app
         self._claim_seconds = max(1, round(claim_seconds))
         self._redis = redis
@@ -59,6 +61,7 @@ class Idempotency:
         self._release = redis.register_script(_RELEASE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, replay, or raise ConflictError."""
         offered = _offered_key(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
         if offered is None:
             await self._app(scope, receive, send)

@@ -29,7 +29,9 @@ def request_body(model: type[BaseModel]) -> dict[str, Any]:
     """The OpenAPI entry of a JSON body with a model's schema, references resolved."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _inlined(schema, definitions)}}}}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _inlined(schema, definitions)}}}
+    }
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:

@@ -1,7 +1,6 @@
 """Server-sent events: the response that carries them, and their encoding."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -67,59 +66,76 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send everything; returns when the last byte is out or the client has gone."""
         request = context.of(scope)
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - an ASGI application always runs in a task
-        finished = False
-
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            if not finished:
-                request.client_left = True
-                task.cancel()
-
-        async def write(body: bytes, *, more: bool = True) -> None:
-            nonlocal last
-            last = asyncio.get_running_loop().time()
-            await send({"type": "http.response.body", "body": body, "more_body": more})
-
-        async def beat() -> None:
-            while True:
-                silence = asyncio.get_running_loop().time() - last
-                await asyncio.sleep(self._heartbeat - silence)
-                if asyncio.get_running_loop().time() - last >= self._heartbeat:
-                    await write(PING)
-
-        last = asyncio.get_running_loop().time()
-        companions = [asyncio.create_task(watch()), asyncio.create_task(beat())]
+        line = _Line(send)
+        reader = asyncio.current_task()
+        if reader is None:
+            raise RuntimeError("An ASGI application runs in a task.")
+        companions = [
+            asyncio.create_task(_watch(receive, line, request, reader)),
+            asyncio.create_task(line.beat(self._heartbeat)),
+        ]
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await self._send_events(request, write)
-            finished = True
-            for companion in companions:
-                companion.cancel()
-            await write(b"", more=False)
+            await self._send_events(request, line)
+            await line.end()
         except asyncio.CancelledError:
             if not request.client_left:
                 raise
-            task.uncancel()
+            reader.uncancel()
         finally:
             for companion in companions:
                 companion.cancel()
             await close(self._events)
 
-    async def _send_events(self, request: context.RequestContext, write: Callable[..., Any]) -> None:
+    async def _send_events(self, request: context.RequestContext, line: "_Line") -> None:
         try:
             async with asyncio.timeout(request.remaining()):
                 async for events in self._events:
-                    await write(events)
+                    await line.write(events)
         except TimeoutError:
-            await self._fail(DeadlineError("The time for this request is over."), request, write)
+            await self._fail(DeadlineError("The time for this request is over."), request, line)
         except Exception as error:
             log.failure(error, request)
-            await self._fail(errors.as_penstock(error), request, write)
+            await self._fail(errors.as_penstock(error), request, line)
 
-    async def _fail(self, error: PenstockError, request: context.RequestContext, write: Callable[..., Any]) -> None:
+    async def _fail(self, error: PenstockError, request: context.RequestContext, line: "_Line") -> None:
         request.failed = True
-        with contextlib.suppress(OSError):
-            await write(self._render_error(error, request.request_id))
+        await line.write(self._render_error(error, request.request_id))
+
+
+class _Line:
+    """The way out to the client, with the time of its last use."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._clock = asyncio.get_running_loop().time
+        self._last = self._clock()
+        self.ended = False
+
+    async def write(self, body: bytes) -> None:
+        self._last = self._clock()
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def end(self) -> None:
+        self.ended = True
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def beat(self, interval: float) -> None:
+        """Write a comment after each interval of silence."""
+        while not self.ended:
+            silence = self._clock() - self._last
+            if silence >= interval:
+                await self.write(PING)
+            else:
+                await asyncio.sleep(interval - silence)
+
+
+async def _watch(
+    receive: Receive, line: _Line, request: context.RequestContext, reader: "asyncio.Task[object]"
+) -> None:
+    """Stop the reader of the events when the client leaves before the end."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if not line.ended:
+        request.client_left = True
+        reader.cancel()

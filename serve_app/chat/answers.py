@@ -1,0 +1,127 @@
+"""What goes into the chat service and what comes out of it."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+from deployments.protocols import CachedAnswer, Passage, Route
+from serve_app.chat.schemas import ChatRequest
+from serve_app.http.context import RequestContext
+from serve_app.http.responses import header_text
+
+PASSAGES = 5
+NANO = 1_000_000_000
+
+CacheState = Literal["hit", "miss", "off"]
+
+
+@dataclass(slots=True)
+class Ask:
+    """A chat request on its way. `model` and `collection` are resolved by the service. k: passages for the prompt."""
+
+    request: RequestContext
+    chat: ChatRequest
+    tenant: str
+    model: str
+    question: str
+    collection: str | None = None
+    filters: Mapping[str, str] = field(default_factory=dict)
+    k: int = PASSAGES
+
+
+def ask_for(request: RequestContext, chat: ChatRequest) -> Ask:
+    """The start of a question's way."""
+    return Ask(request, chat, request.caller.tenant, chat.model, chat.question)
+
+
+@dataclass(slots=True)
+class Plan:
+    """How a question is answered. version: of the collection that was searched. messages: those of the prompt, None
+    when the caller's stand."""
+
+    route: Route
+    passages: tuple[Passage, ...] = ()
+    version: int | None = None
+    messages: list[dict[str, Any]] | None = None
+
+    def attempts(self) -> Iterator[tuple[str, str]]:
+        """(provider, model) pairs to try, in order."""
+        yield self.route.provider, self.route.model
+        yield from self.route.fallbacks
+
+
+@dataclass(slots=True)
+class Answer:
+    """body: the chat completion as JSON, empty while a stream runs. cost: nano-dollars, None where unknown."""
+
+    body: bytes
+    status: int
+    content_type: str
+    provider: str
+    model: str
+    cache: CacheState
+    cost: int | None
+    operation: str
+    reason: str
+    passages: tuple[Passage, ...]
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Dollars."""
+        return None if self.cost is None else self.cost / NANO
+
+    def headers(self) -> dict[str, str]:
+        """The response headers that say how the answer came about."""
+        headers = {
+            "x-penstock-provider": self.provider,
+            "x-penstock-model": self.model,
+            "x-penstock-cache": self.cache,
+            "x-penstock-route-reason": header_text(self.reason),
+        }
+        if self.cost is not None:
+            headers["x-penstock-cost-usd"] = f"{self.cost / NANO:.9f}"
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerStream:
+    """events: whole server-sent events in OpenAI's dialect, ending with `[DONE]`."""
+
+    answer: Answer
+    events: AsyncIterator[bytes]
+
+
+def to_metadata(answer: Answer) -> dict[str, Any]:
+    """What is stored beside a body, as plain JSON."""
+    passages = [asdict(passage) for passage in answer.passages]
+    for passage in passages:
+        passage["chunk_id"], passage["document_id"] = str(passage["chunk_id"]), str(passage["document_id"])
+    return {
+        "provider": answer.provider,
+        "model": answer.model,
+        "operation": answer.operation,
+        "reason": answer.reason,
+        "passages": passages,
+    }
+
+
+def from_cache(cached: CachedAnswer) -> Answer:
+    """A stored answer. It costs nothing."""
+    stored = cached.metadata
+    passages = tuple(
+        Passage(**{**p, "chunk_id": UUID(p["chunk_id"]), "document_id": UUID(p["document_id"])})
+        for p in stored["passages"]
+    )
+    return Answer(
+        body=cached.body,
+        status=200,
+        content_type="application/json",
+        provider=stored["provider"],
+        model=stored["model"],
+        cache="hit",
+        cost=0,
+        operation=stored["operation"],
+        reason=stored["reason"],
+        passages=passages,
+    )

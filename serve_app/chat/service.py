@@ -1,0 +1,256 @@
+"""The way of a question: plan, cached answer, passages, model, provider, and what is kept of the answer.
+
+1. The model id or `penstock.collection` says whether the question is grounded in a collection.
+2. An exact answer may be in the cache; its key holds the version of the collection, read now, so that an answer from
+   before an ingestion is not found.
+3. Grounded: the question is embedded once; then the router and the retriever (and reranker) work side by side.
+   `auto`: embedded for the router. A model named outright: straight to the provider caller, one hop.
+4. The router's fallbacks follow when a provider fails before its first byte.
+5. After the last byte, in the background: the answer is stored under the version that was searched.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+
+from deployments.protocols import (
+    CachedAnswer,
+    CacheKey,
+    ProviderReply,
+    ProviderRequest,
+    Route,
+    RouteRequest,
+    Stages,
+    StreamStart,
+)
+from kit.errors import DeadlineError, RateLimitError, UnavailableError, UpstreamError
+from serve_app.chat import prompt
+from serve_app.chat.answers import Answer, AnswerStream, Ask, Plan, from_cache, to_metadata
+from serve_app.chat.caching import AnswerKeys
+from serve_app.chat.stream import Completion, events_of, is_done, replayed
+from serve_app.context.service import ContextService
+from serve_app.http.background import Background
+from serve_app.http.errors import bad_field
+from serve_app.http.sse import close
+
+WORTH_A_FALLBACK = (UpstreamError, UnavailableError, RateLimitError)
+
+
+class ChatService:
+    """Answers chat requests. One instance per replica."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        context: ContextService,
+        keys: AnswerKeys,
+        background: Background,
+        *,
+        rag_enabled: bool,
+    ) -> None:
+        self._stages = stages
+        self._context = context
+        self._keys = keys
+        self._background = background
+        self._rag_enabled = rag_enabled
+
+    async def complete(self, ask: Ask) -> Answer:
+        """One whole answer. Raises what the stages raise, DeadlineError when the time is over."""
+        try:
+            async with asyncio.timeout(ask.request.remaining()):
+                return await self._complete(ask)
+        except TimeoutError:
+            raise DeadlineError("The time for this request is over.") from None
+
+    async def stream(self, ask: Ask) -> AnswerStream:
+        """An answer whose first byte is at hand: an error before it is raised here."""
+        try:
+            async with asyncio.timeout(ask.request.remaining()):
+                return await self._stream(ask)
+        except TimeoutError:
+            raise DeadlineError("The time for this request is over.") from None
+
+    async def _complete(self, ask: Ask) -> Answer:
+        await self._resolve(ask)
+        key = await self._key(ask)
+        cached = await self._stages.cache.get(key) if key else None
+        if cached is not None:
+            return from_cache(cached)
+        plan = await self._plan(ask)
+        reply = await self._call(ask, plan)
+        answer = Answer(
+            body=reply.body,
+            status=reply.status,
+            content_type=reply.content_type,
+            provider=reply.provider,
+            model=reply.model,
+            cache="miss" if key else "off",
+            cost=reply.usage.cost if reply.usage else None,
+            operation=plan.route.operation,
+            reason=plan.route.reason,
+            passages=plan.passages,
+        )
+        if key and reply.status == 200:
+            self._keep(ask, plan, answer)
+        return answer
+
+    async def _stream(self, ask: Ask) -> AnswerStream:
+        await self._resolve(ask)
+        key = await self._key(ask)
+        cached = await self._stages.cache.get(key) if key else None
+        if cached is not None:
+            answer = from_cache(cached)
+            return AnswerStream(answer, _once(replayed(answer.body, include_usage=ask.chat.include_usage)))
+        plan = await self._plan(ask)
+        start, events = await self._open(ask, plan)
+        answer = Answer(
+            body=b"",
+            status=start.status,
+            content_type="text/event-stream",
+            provider=start.provider,
+            model=start.model,
+            cache="miss" if key else "off",
+            cost=None,
+            operation=plan.route.operation,
+            reason=plan.route.reason,
+            passages=plan.passages,
+        )
+        return AnswerStream(answer, self._relay(ask, plan, answer, events))
+
+    async def _resolve(self, ask: Ask) -> None:
+        """Split the model id into policy or model and collection."""
+        chat = ask.chat
+        if ask.collection is None:
+            ask.collection = chat.extras.collection
+        if ask.collection is None and "@" in chat.model:
+            known = {model.id for model in await self._stages.router.models(ask.tenant)}
+            base, _, collection = chat.model.rpartition("@")
+            if chat.model not in known and base and collection:
+                ask.model, ask.collection = base, collection
+        if chat.extras.mode is not None:
+            if ask.model != "auto":
+                raise bad_field("penstock.mode", "goes with the model `auto` only")
+            ask.model = f"auto:{chat.extras.mode}"
+        if not self._rag_enabled:
+            ask.collection = None
+        if ask.collection is not None and not ask.question.strip():
+            raise bad_field("messages", "must hold a user message with text for an answer from a collection")
+
+    async def _key(self, ask: Ask) -> CacheKey | None:
+        if not self._keys.cacheable(ask):
+            return None
+        if ask.collection is None:
+            return self._keys.key(ask, None)
+        return self._keys.key(ask, await self._context.version(ask.tenant, ask.collection))
+
+    async def _plan(self, ask: Ask) -> Plan:
+        if ask.collection is not None:
+            return await self._plan_grounded(ask, ask.collection)
+        vector = None
+        if ask.model.startswith("auto") and ask.question.strip():
+            vector = (await self._stages.embedder.embed([ask.question])).sentences[0]
+        return Plan(await self._route(ask, vector))
+
+    async def _plan_grounded(self, ask: Ask, collection: str) -> Plan:
+        embeddings = await self._context.embed(ask.question)
+        route, found = await asyncio.gather(
+            self._route(ask, embeddings.sentences[0], grounded=True),
+            self._context.find(ask.tenant, collection, ask.question, embeddings, k=ask.k, filters=ask.filters),
+        )
+        passages = prompt.within_budget(found.passages)
+        return Plan(route, passages, found.version, prompt.grounded(ask.chat.messages, passages))
+
+    async def _route(self, ask: Ask, vector: Any, *, grounded: bool = False) -> Route:
+        return await self._stages.router.route(
+            RouteRequest(tenant=ask.tenant, model=ask.model, question=ask.question, vector=vector, grounded=grounded)
+        )
+
+    async def _call(self, ask: Ask, plan: Plan) -> ProviderReply:
+        failure: Exception | None = None
+        for provider, model in plan.attempts():
+            try:
+                return await self._stages.provider_caller.complete(_provider_request(ask, plan, provider, model))
+            except WORTH_A_FALLBACK as error:
+                failure = failure or error
+        raise failure or UnavailableError("No provider is at hand.")
+
+    async def _open(self, ask: Ask, plan: Plan) -> tuple[StreamStart, AsyncIterator[StreamStart | bytes]]:
+        failure: Exception | None = None
+        for provider, model in plan.attempts():
+            events = self._stages.provider_caller.stream(_provider_request(ask, plan, provider, model))
+            try:
+                start = await anext(events)
+                if not isinstance(start, StreamStart):
+                    raise UpstreamError("The stream did not say who answers.")
+                return start, events
+            except StopAsyncIteration:
+                failure = failure or UpstreamError("The provider's stream was empty.")
+            except WORTH_A_FALLBACK as error:
+                failure = failure or error
+            except BaseException:
+                await close(events)
+                raise
+            await close(events)
+        raise failure or UnavailableError("No provider is at hand.")
+
+    async def _relay(
+        self, ask: Ask, plan: Plan, answer: Answer, events: AsyncIterator[StreamStart | bytes]
+    ) -> AsyncIterator[bytes]:
+        """The provider's bytes as they are. A stream that ends without `[DONE]` or an error event is a failure."""
+        completion = Completion() if answer.cache == "miss" else None
+        last = b""
+        try:
+            async for chunk in events:
+                if isinstance(chunk, StreamStart):
+                    continue
+                yield chunk
+                last = chunk
+                if completion is not None:
+                    for event in events_of(chunk):
+                        completion.add(event)
+        finally:
+            await close(events)
+        if not is_done(last):
+            if not any(event.get("error") for event in events_of(last)):
+                raise UpstreamError("The provider's answer ended before it was complete.")
+            ask.request.failed = True
+            return
+        body = completion.body() if completion is not None else None
+        if body is not None:
+            answer.body = body
+            self._keep(ask, plan, answer)
+
+    def _keep(self, ask: Ask, plan: Plan, answer: Answer) -> None:
+        """Store an answer. One of a fallback is not what was asked for, and must not outlive the failure."""
+        if (answer.provider, answer.model) != (plan.route.provider, plan.route.model):
+            return
+        key = self._keys.key(ask, plan.version)
+        stored = CachedAnswer(answer.body, to_metadata(answer))
+        self._background.start(self._stages.cache.put(key, stored, operation=plan.route.operation))
+
+
+def _provider_request(ask: Ask, plan: Plan, provider: str, model: str) -> ProviderRequest:
+    chat = ask.chat
+    if plan.messages is None and chat.raw is not None and chat.body["model"] == model:
+        body = chat.raw
+    else:
+        changed = {**chat.body, "model": model}
+        if plan.messages is not None:
+            changed["messages"] = plan.messages
+        body = orjson.dumps(changed)
+    return ProviderRequest(
+        tenant=ask.tenant,
+        provider=provider,
+        model=model,
+        body=body,
+        request_id=ask.request.request_id,
+        timeout=ask.request.remaining(),
+        question=ask.question,
+        passages=plan.passages,
+    )
+
+
+async def _once(events: bytes) -> AsyncIterator[bytes]:
+    yield events

@@ -1,0 +1,89 @@
+"""OpenAI's chat stream, read: events from bytes, and one whole completion from a stream."""
+
+from typing import Any
+
+import orjson
+
+from deployments.provider_caller.sse import parse_events
+from serve_app.http.sse import DONE, encode
+
+
+def events_of(chunk: bytes) -> list[dict[str, Any]]:
+    """The JSON payloads of whole server-sent events; comments and `[DONE]` are left out."""
+    payloads = (orjson.loads(event.data) for event in parse_events(chunk) if event.data.startswith(b"{"))
+    return list(payloads)
+
+
+def is_done(chunk: bytes) -> bool:
+    """Whether the stream ends cleanly with this chunk."""
+    return chunk.rstrip().endswith(b"[DONE]")
+
+
+def text_of(event: dict[str, Any]) -> str:
+    """The text that an event adds to the first choice."""
+    choices = event.get("choices") or [{}]
+    content = (choices[0].get("delta") or {}).get("content")
+    return content if isinstance(content, str) else ""
+
+
+class Completion:
+    """Builds the completion that a stream of plain text amounts to."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.usage: dict[str, Any] | None = None
+        self.penstock: dict[str, Any] | None = None
+        self._head: dict[str, Any] = {}
+        self._finish_reason: str | None = None
+        self._plain = True
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Take one event in."""
+        self._head = self._head or {name: event[name] for name in ("id", "created", "model") if name in event}
+        self.usage = event.get("usage") or self.usage
+        self.penstock = event.get("penstock") or self.penstock
+        for choice in event.get("choices") or ():
+            delta = choice.get("delta") or {}
+            self._plain = self._plain and not choice.get("index") and not (delta.keys() - {"role", "content"})
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+            if isinstance(delta.get("content"), str):
+                self.text.append(delta["content"])
+
+    def body(self) -> bytes | None:
+        """The chat completion as JSON; None when it is more than one choice of text or did not come to an end."""
+        if not self._plain or self._finish_reason is None:
+            return None
+        message = {"role": "assistant", "content": "".join(self.text)}
+        choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
+        whole: dict[str, Any] = {**self._head, "object": "chat.completion", "choices": [choice]}
+        if self.usage is not None:
+            whole["usage"] = self.usage
+        if self.penstock is not None:
+            whole["penstock"] = self.penstock
+        return orjson.dumps(whole)
+
+
+def replayed(body: bytes, *, include_usage: bool) -> bytes:
+    """A stored completion as the stream that a client asked for."""
+    whole = orjson.loads(body)
+    head = {name: whole[name] for name in ("id", "created", "model") if name in whole}
+    head["object"] = "chat.completion.chunk"
+    choices = whole.get("choices") or []
+    begin = [{"index": c["index"], "delta": _delta(c["message"]), "finish_reason": None} for c in choices]
+    end: dict[str, Any] = {
+        **head,
+        "choices": [{"index": c["index"], "delta": {}, "finish_reason": c.get("finish_reason")} for c in choices],
+    }
+    if "penstock" in whole:
+        end["penstock"] = whole["penstock"]
+    events = encode({**head, "choices": begin}) + encode(end)
+    if include_usage and "usage" in whole:
+        events += encode({**head, "choices": [], "usage": whole["usage"]})
+    return events + DONE
+
+
+def _delta(message: dict[str, Any]) -> dict[str, Any]:
+    delta = {name: value for name, value in message.items() if value is not None}
+    if "tool_calls" in delta:
+        delta["tool_calls"] = [{"index": n, **call} for n, call in enumerate(delta["tool_calls"])]
+    return delta

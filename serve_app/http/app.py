@@ -1,0 +1,137 @@
+"""Builds the HTTP application of one ingress replica. Nothing here is global: two apps can live in one process."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from redis.asyncio import Redis
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from deployments.protocols import Stages
+from deployments.provider_caller.catalogue import Catalogue
+from deployments.router.policy import load_policy
+from deployments.settings import Settings
+from kit.postgres import Databases
+from serve_app.auth.repository import KeyRepository
+from serve_app.auth.service import AuthService
+from serve_app.chat.caching import AnswerKeys
+from serve_app.chat.endpoints import chat_router
+from serve_app.chat.service import ChatService
+from serve_app.context.endpoints import context_router
+from serve_app.context.service import ContextService
+from serve_app.health.endpoints import health_router
+from serve_app.health.repository import HealthRepository
+from serve_app.health.service import VERSION, HealthService
+from serve_app.http import log
+from serve_app.http.background import Background
+from serve_app.http.gateway import Gateway
+from serve_app.http.idempotency import Idempotency
+from serve_app.providers.endpoints import providers_router
+from serve_app.providers.service import ProvidersService
+from serve_app.tutor.endpoints import tutor_router
+from serve_app.tutor.service import TutorService
+
+CLAIM_MARGIN = 5.0
+"""Seconds beyond the request's own time that an Idempotency-Key stays claimed when its replica dies."""
+
+EXPOSED_HEADERS = (
+    "x-request-id",
+    "x-penstock-provider",
+    "x-penstock-model",
+    "x-penstock-cache",
+    "x-penstock-cost-usd",
+    "x-penstock-route-reason",
+    "idempotency-replayed",
+    "retry-after",
+)
+
+
+class App(FastAPI):
+    """A FastAPI application with the gateway in the place of FastAPI's own middleware: it renders every error."""
+
+    def __init__(self, gateway: Callable[[ASGIApp], ASGIApp], lifespan: Callable[[FastAPI], object]) -> None:
+        super().__init__(
+            title="Penstock",
+            version=VERSION,
+            redoc_url=None,
+            swagger_ui_oauth2_redirect_url=None,
+            redirect_slashes=False,
+            lifespan=lifespan,  # type: ignore[arg-type]
+            telemetry={"tracing": False, "metrics": False, "logs": False},
+        )
+        self._gateway = gateway
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The gateway around the router."""
+        return self._gateway(AsyncExitStackMiddleware(self.router))
+
+
+def create_app(
+    settings: Settings,
+    stages: Stages,
+    databases: Databases,
+    redis: Redis,
+    cluster_metrics: Callable[[], Awaitable[bytes]] | None = None,
+) -> FastAPI:
+    """The application over its stages. `redis` answers in bytes; both connections belong to the caller."""
+    log.configure(settings.log_level)
+    background = Background()
+    auth = AuthService(KeyRepository(databases))
+    context = ContextService(
+        databases,
+        embedder=stages.embedder,
+        retriever=stages.retriever,
+        reranker=stages.reranker if settings.reranker.enabled else None,
+        candidates=settings.reranker.candidates,
+    )
+    catalogue = Catalogue(settings.provider_caller)
+    rag_enabled = settings.server.rag_enabled
+    keys = AnswerKeys(settings.cache, _policy_version(settings, catalogue))
+    chat = ChatService(stages, context, keys, background, rag_enabled=rag_enabled)
+    providers = ProvidersService(stages.router, stages.embedder, context, settings.embedder)
+    health = HealthService(HealthRepository(databases), redis, catalogue, context)
+
+    def gateway(router: ASGIApp) -> ASGIApp:
+        idempotent = Idempotency(router, redis=redis, claim_seconds=settings.server.request_timeout + CLAIM_MARGIN)
+        guarded: ASGIApp = Gateway(
+            idempotent,
+            authenticate=auth.authenticate,
+            request_timeout=settings.server.request_timeout,
+            max_body_bytes=settings.server.max_body_bytes,
+            metrics_allow=frozenset(settings.server.metrics_allow),
+        )
+        if settings.server.cors_origins:
+            guarded = CORSMiddleware(
+                guarded,
+                allow_origins=settings.server.cors_origins,
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=["*"],
+                expose_headers=EXPOSED_HEADERS,
+            )
+        return guarded
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        refresher = asyncio.create_task(auth.run(), name="refresh API keys")
+        try:
+            yield
+        finally:
+            refresher.cancel()
+            await background.drain()
+
+    app = App(gateway, lifespan)
+    app.include_router(chat_router(chat))
+    app.include_router(providers_router(providers))
+    app.include_router(tutor_router(TutorService(chat, context, providers, rag_enabled=rag_enabled)))
+    app.include_router(context_router(context))
+    app.include_router(health_router(health, cluster_metrics))
+    return app
+
+
+def _policy_version(settings: Settings, catalogue: Catalogue) -> str:
+    """What `auto` means: the routing policy and the providers that it may choose from."""
+    usable = ",".join(state.id for state in catalogue.states() if state.available)
+    return f"{load_policy(settings.router.policy).version}:{usable}"

@@ -1,0 +1,74 @@
+"""Models and embeddings as clients see them."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+MAX_INPUTS = 2048
+MAX_CHARACTERS = 100_000
+
+
+class Model(BaseModel):
+    """OpenAI's shape of a model."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    """OpenAI's shape of a list."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class AvailableModel(BaseModel):
+    """A model with its price (dollars per million tokens, null where unknown) and its state."""
+
+    id: str
+    provider: str
+    context_window: int | None
+    input_price_per_million_usd: float | None
+    output_price_per_million_usd: float | None
+    state: Literal["available", "unavailable"]
+    collection: str | None = None
+
+
+class AvailableModels(BaseModel):
+    """Every model that the caller may name, and whether it can be used now."""
+
+    models: list[AvailableModel]
+
+
+class EmbeddingsRequest(BaseModel):
+    """OpenAI's embeddings request. Token ids are refused: they belong to another model's tokenizer."""
+
+    input: str | list[str] = Field(description=f"A text, or up to {MAX_INPUTS} texts.")
+    model: str = Field(min_length=1, max_length=200)
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    user: str | None = None
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list):
+            raise ValueError("must be a string or an array of strings")
+        if not 1 <= len(texts) <= MAX_INPUTS:
+            raise ValueError(f"must hold 1 to {MAX_INPUTS} texts")
+        for index, text in enumerate(texts):
+            if isinstance(text, int | list):
+                raise ValueError("must be text: token ids belong to another model's tokenizer")
+            if not isinstance(text, str):
+                raise ValueError(f"must hold strings only; number {index} is something else")
+            if not 1 <= len(text) <= MAX_CHARACTERS:
+                raise ValueError(f"each text must have 1 to {MAX_CHARACTERS} characters; number {index} has not")
+        return value
+
+    @property
+    def texts(self) -> list[str]:
+        """The inputs as a list."""
+        return [self.input] if isinstance(self.input, str) else self.input
