@@ -1,143 +1,137 @@
 """What speaks for a sentence, and what speaks for the question being answered at all. Each a number around 0 to 1."""
 
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.provider_caller.answer_type import answer_type, holds
-from deployments.provider_caller.evidence import Evidence, Sentence
-from kit.words import stem, words
+from deployments.protocols import Embeddings, Vectors
+from deployments.provider_caller.answer_type import holds
+from deployments.provider_caller.evidence import FUNCTION_WORDS, PREFIX, Question, Sentence
+from kit.words import stem
 
 Features = NDArray[np.float32]
 
-SENTENCE_FEATURES = (
-    "max_similarity",
-    "cosine",
+LEXICAL_FEATURES = (
     "coverage",
-    "near_coverage",
+    "loose_coverage",
+    "loose_coverage_with_previous",
     "passage_score",
-    "first_passage",
-    "second_passage",
+    "reciprocal_rank",
     "answer_type",
-    "no_answer_type",
-    "length",
-    "first_sentence",
-    "asks",
-    "name_match",
-    "phrase_match",
+    "date",
 )
-"""Columns of `sentence_features`."""
+"""Columns of `lexical_features`: the share of the question's words that the sentence holds (weighted by rarity, the
+second also in other forms, the third with the sentence before it), its passage's score against the best and place, and
+whether it holds what is asked for, a date being the surest to tell."""
+
+SEMANTIC_FEATURES = ("max_similarity", "cosine")
+"""Columns of `semantic_features`."""
 
 ANSWER_FEATURES = (
+    "cosine",
     "max_similarity",
     "weakest_word",
-    "passage_cosine",
-    "coverage",
-    "sentence_coverage",
+    "best_coverage",
+    "coverage_of_all",
     "absent_names",
-    "best_sentence",
+    "absent_words",
 )
 """Columns of `answer_features`."""
 
+LOOSE = 0.7
+"""What another form of a word counts."""
 
-def sentence_features(evidence: Evidence) -> Features:
-    """float32 [sentences, SENTENCE_FEATURES]."""
-    rows = np.zeros((len(evidence.sentences), len(SENTENCE_FEATURES)), dtype=np.float32)
-    weights = term_weights(evidence)
+
+def term_weights(question: Question, sentences: Sequence[Sentence]) -> dict[str, float]:
+    """Inverse sentence frequency of the question's words among the sentences at hand: the rarer, the more telling."""
+    count = len(sentences)
+    found = {term: sum(term in sentence.terms for sentence in sentences) for term in question.terms}
+    return {term: float(np.log(1 + (count - n + 0.5) / (n + 0.5))) for term, n in found.items()}
+
+
+def lexical_features(
+    question: Question, sentences: Sequence[Sentence], passage_scores: NDArray[np.float32]
+) -> Features:
+    """float32 [sentences, LEXICAL_FEATURES]. passage_scores: float32 [passages], best first."""
+    rows = np.zeros((len(sentences), len(LEXICAL_FEATURES)), dtype=np.float32)
+    weights = term_weights(question, sentences)
     total = sum(weights.values()) or 1.0
-    covered = [sum(weights[term] for term in weights if term in s.terms) / total for s in evidence.sentences]
-    kind = answer_type(evidence.question)
-    names = question_names(evidence.question)
-    pairs = _pairs(evidence.question_terms)
-    best_score = max(float(evidence.passage_scores.max()), 1e-6)
-    for row, (sentence, coverage) in enumerate(zip(evidence.sentences, covered, strict=True)):
-        held = names & sentence.terms
+    best = max(float(passage_scores.max(initial=0)), 1e-6)
+    previous: dict[str, float] = {}
+    for row, sentence in enumerate(sentences):
+        matched = {term: match(term, sentence) for term in weights}
+        both = {term: max(matched[term], previous[term] if sentence.follows else 0) for term in weights}
+        answers = question.kind is not None and holds(question.kind, sentence.text, question.text)
         rows[row] = (
-            max_similarity(evidence, sentence),
-            cosine(evidence, sentence),
-            coverage,
-            _near(evidence, row, covered),
-            float(evidence.passage_scores[sentence.passage]) / best_score,
-            sentence.passage == 0,
-            sentence.passage == 1,
-            kind is not None and holds(kind, sentence.text, evidence.question),
-            kind is None,
-            np.log1p(len(sentence.terms)) / 4,
-            sentence.ordinal == 0,
-            sentence.text.endswith("?"),
-            len(held) / len(names) if names else 0,
-            sum(first in sentence.terms and second in sentence.terms for first, second in pairs) / max(len(pairs), 1),
+            sum(weights[term] for term in weights if matched[term] == 1) / total,
+            sum(weights[term] * matched[term] for term in weights) / total,
+            sum(weights[term] * both[term] for term in weights) / total,
+            float(passage_scores[sentence.passage]) / best,
+            1 / (1 + sentence.passage),
+            answers,
+            answers and question.kind == "date",
         )
+        previous = matched
     return rows
 
 
-def answer_features(evidence: Evidence, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [ANSWER_FEATURES]. scores: float32 [sentences], of `sentence_features`."""
-    weights = term_weights(evidence)
+def match(term: str, sentence: Sentence) -> float:
+    """1 where the sentence holds the word, LOOSE where it holds what looks like another form of it, else 0."""
+    if term in sentence.terms:
+        return 1.0
+    return LOOSE if len(term) >= PREFIX and term[:PREFIX] in sentence.prefixes else 0.0
+
+
+def semantic_features(question: Question, embeddings: Embeddings) -> Features:
+    """float32 [sentences, SEMANTIC_FEATURES]. embeddings: of the question, then of each sentence, with tokens."""
+    cosines = embeddings.sentences[1:] @ embeddings.sentences[0]
+    words = word_similarities(question, embeddings)
+    # Without token vectors (a provider's embeddings) the sentence vectors stand in.
+    late = words.mean(axis=1) if words.size else cosines
+    return np.stack([late, cosines], axis=1).astype(np.float32)
+
+
+def word_similarities(question: Question, embeddings: Embeddings) -> NDArray[np.float32]:
+    """float32 [sentences, t]: best cosine of each content token of the question in each sentence; [0, 0] without
+    token vectors."""
+    if not embeddings.tokens or not all(len(tokens.vectors) for tokens in embeddings.tokens):
+        return np.empty((0, 0), dtype=np.float32)
+    asked = _content_tokens(question, embeddings)
+    best = [(asked @ tokens.vectors.T).max(axis=1) for tokens in embeddings.tokens[1:]]
+    return np.stack(best).astype(np.float32)
+
+
+def answer_features(
+    question: Question, sentences: Sequence[Sentence], lexical: Features, embeddings: Embeddings
+) -> NDArray[np.float32]:
+    """float32 [ANSWER_FEATURES]. sentences: all; lexical: their features; embeddings: of the question and the
+    sentences that were looked at closely."""
+    semantic = semantic_features(question, embeddings)
+    words = word_similarities(question, embeddings)
+    weights = term_weights(question, sentences)
     total = sum(weights.values()) or 1.0
-    everything = frozenset[str]().union(*(sentence.terms for sentence in evidence.sentences))
-    names = question_names(evidence.question)
-    best = evidence.sentences[int(np.argmax(scores))]
-    similarities = word_similarities(evidence)
+    held = {term: max((match(term, sentence) for sentence in sentences), default=0.0) for term in question.terms}
     return np.array(
         [
-            similarities.mean() if similarities.size else 0,
-            similarities.min() if similarities.size else 0,
-            float((evidence.passage_vectors @ evidence.question_vector).max()),
-            sum(weights[term] for term in weights if term in everything) / total,
-            sum(weights[term] for term in weights if term in best.terms) / total,
-            len(names - everything),
-            scores.max(),
+            semantic[:, 1].max(),
+            semantic[:, 0].max(),
+            words.max(axis=0).min() if words.size else semantic[:, 1].max(),
+            lexical[:, 1].max(),
+            sum(weights[term] * held[term] for term in weights) / total,
+            sum(held[name] == 0 for name in question.names),
+            sum(value == 0 for value in held.values()) / len(held) if held else 1,
         ],
         dtype=np.float32,
     )
 
 
-def term_weights(evidence: Evidence) -> dict[str, float]:
-    """Inverse sentence frequency of the question's words among the sentences at hand: the rarer, the more telling."""
-    count = len(evidence.sentences)
-    frequency = {t: sum(t in sentence.terms for sentence in evidence.sentences) for t in evidence.question_terms}
-    return {t: float(np.log(1 + (count - n + 0.5) / (n + 0.5))) for t, n in frequency.items()}
-
-
-def max_similarity(evidence: Evidence, sentence: Sentence) -> float:
-    """Mean over the question's content tokens of the best cosine among the sentence's tokens."""
-    if not len(sentence.tokens) or not len(evidence.question_tokens):
-        return 0.0
-    return float((evidence.question_tokens @ sentence.tokens.T).max(axis=1).mean())
-
-
-def word_similarities(evidence: Evidence) -> NDArray[np.float32]:
-    """Best cosine of each content token of the question anywhere in the passages: float32 [t]."""
-    tokens = [sentence.tokens for sentence in evidence.sentences if len(sentence.tokens)]
-    if not tokens or not len(evidence.question_tokens):
-        return np.zeros(0, dtype=np.float32)
-    best: NDArray[np.float32] = (evidence.question_tokens @ np.concatenate(tokens).T).max(axis=1)
-    return best
-
-
-def cosine(evidence: Evidence, sentence: Sentence) -> float:
-    """Cosine of the question's vector and the mean of the sentence's tokens."""
-    if not len(sentence.tokens):
-        return 0.0
-    mean = sentence.tokens.mean(axis=0)
-    return float(mean @ evidence.question_vector / (np.linalg.norm(mean) + 1e-9))
-
-
-def question_names(question: str) -> frozenset[str]:
-    """Stems of names and numbers in the question: capitalised words after the first, and words with a digit."""
-    found = question.split()
-    told = [word for place, word in enumerate(found) if (place and word[:1].isupper()) or any(map(str.isdigit, word))]
-    return frozenset(stem(word) for item in told for word in words(item) if len(word) > 1)
-
-
-def _near(evidence: Evidence, row: int, covered: list[float]) -> float:
-    """The better coverage of the two neighbours in the same passage."""
-    passage = evidence.sentences[row].passage
-    neighbours = [n for n in (row - 1, row + 1) if 0 <= n < len(covered) and evidence.sentences[n].passage == passage]
-    return max((covered[neighbour] for neighbour in neighbours), default=0.0)
-
-
-def _pairs(terms: tuple[str, ...]) -> list[tuple[str, str]]:
-    return list(pairwise(terms))
+def _content_tokens(question: Question, embeddings: Embeddings) -> Vectors:
+    """float32 [t, d]: the question's token vectors, those of content words where it has any."""
+    tokens = embeddings.tokens[0]
+    kept = [
+        position
+        for position, (start, end) in enumerate(tokens.offsets.tolist())
+        if question.text[start:end].isalnum() and stem(question.text[start:end].lower()) not in FUNCTION_WORDS
+    ]
+    return tokens.vectors[kept] if kept else tokens.vectors

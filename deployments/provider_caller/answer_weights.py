@@ -2,8 +2,12 @@
 
 import numpy as np
 
-SENTENCE = np.array([2, 1, 2, 0.3, 0.5, 0.3, 0.1, 0.5, 0.2, 0.3, 0.1, -1, 0.3, 0.3], dtype=np.float32)
-"""float32 [SENTENCE_FEATURES]."""
+LEXICAL = np.array([2.4, 2.6, 2.6, 4.0, 1.2, 1.3, 0.9], dtype=np.float32)
+"""float32 [LEXICAL_FEATURES]: chooses the sentences that are worth embedding."""
 
-ANSWERED = np.array([4, 1, 2, 4, 1, -1, 0, -5], dtype=np.float32)
-"""float32 [ANSWER_FEATURES + 1]: log-odds that the question is answered, the constant last."""
+SENTENCE = np.array([2.4, 2.6, 2.6, 4.0, 1.2, 1.3, 0.9, 3.5, 3.0], dtype=np.float32)
+"""float32 [LEXICAL_FEATURES + SEMANTIC_FEATURES]: puts those in order."""
+
+ANSWERED = np.array([2, 4, 1, 3, 3, -1, -2], dtype=np.float32)
+"""float32 [ANSWER_FEATURES]: log-odds that the question is answered."""
+ANSWERED_BIAS = -5.0

@@ -1,12 +1,10 @@
-"""What the local provider chooses from: the question and the sentences of the passages, as words and as vectors."""
+"""What the local provider chooses from: a question and the sentences of the passages, as words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from deployments.protocols import Embeddings, Passage, TokenVectors, Vectors
+from deployments.protocols import Passage
+from deployments.provider_caller.answer_type import answer_type
 from kit.sentences import sentence_spans
 from kit.words import stem, words
 
@@ -20,30 +18,38 @@ _FUNCTION_WORDS = (
 FUNCTION_WORDS = frozenset(map(stem, _FUNCTION_WORDS.split()))
 """Stems that say how something is asked, not what about."""
 
+PREFIX = 5
+"""Letters that two stems share when they are forms of one word (invas-ion, invad-e; chines-e, china do not)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """terms: stems of its content words, each once. names: those of them that are capitalised or hold a digit.
+    kind: what is asked for (`answer_type`)."""
+
+    text: str
+    terms: tuple[str, ...]
+    names: frozenset[str]
+    kind: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Question":
+        """A question as it was asked."""
+        # A question of function words alone (`Who are you?`) is asked with those.
+        terms = dict.fromkeys(content_terms(text) or map(stem, words(text)))
+        return cls(text, tuple(terms), frozenset(terms) & _names(text), answer_type(text))
+
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """passage: position of its passage. ordinal: its place there. tokens: float32 [t, d], in the passage's context."""
+    """passage: position of its passage. follows: the sentence before it in the passage is the one before it here.
+    terms: stems of its content words. prefixes: their first letters."""
 
     passage: int
-    ordinal: int
     text: str
+    follows: bool
     terms: frozenset[str]
-    tokens: Vectors
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """question_tokens: float32 [t, d], those of content words only. question_vector: float32 [d].
-    passage_vectors: float32 [p, d]. passage_scores: float32 [p], as retrieved."""
-
-    question: str
-    question_terms: tuple[str, ...]
-    question_tokens: Vectors
-    question_vector: Vectors
-    sentences: tuple[Sentence, ...]
-    passage_vectors: Vectors
-    passage_scores: NDArray[np.float32]
+    prefixes: frozenset[str]
 
 
 def content_terms(text: str) -> list[str]:
@@ -51,51 +57,27 @@ def content_terms(text: str) -> list[str]:
     return [term for term in map(stem, words(text)) if term not in FUNCTION_WORDS]
 
 
-def gather(question: str, passages: Sequence[Passage], embeddings: Embeddings) -> Evidence:
-    """embeddings: of the question, then of each passage's text, with tokens (without: words alone decide)."""
-    tokens = embeddings.tokens
-    sentences = [
-        sentence
-        for position, passage in enumerate(passages)
-        for sentence in _sentences(position, passage.text, tokens[position + 1] if tokens else None)
+def read(passages: Sequence[Passage]) -> tuple[Sentence, ...]:
+    """The sentences of the passages in order. Headings and rules name a thing and say nothing about it: left out."""
+    found: list[Sentence] = []
+    for position, passage in enumerate(passages):
+        follows = False
+        for start, end in sentence_spans(passage.text):
+            text = passage.text[start:end]
+            if text.startswith("#") or not any(map(str.isalnum, text)):
+                continue
+            terms = frozenset(content_terms(text))
+            prefixes = frozenset(term[:PREFIX] for term in terms)
+            found.append(Sentence(position, text, follows, terms, prefixes))
+            follows = True
+    return tuple(found)
+
+
+def _names(question: str) -> frozenset[str]:
+    """Stems of capitalised words after the first, and of words with a digit."""
+    told = [
+        word
+        for place, word in enumerate(question.split())
+        if (place and word.lstrip("\"'“‘(")[:1].isupper()) or any(map(str.isdigit, word))
     ]
-    terms = tuple(dict.fromkeys(content_terms(question))) or tuple(dict.fromkeys(map(stem, words(question))))
-    return Evidence(
-        question=question,
-        question_terms=terms,
-        question_tokens=_content_tokens(question, tokens[0]) if tokens else _no_vectors(embeddings),
-        question_vector=embeddings.sentences[0],
-        sentences=tuple(sentences),
-        passage_vectors=embeddings.sentences[1:],
-        passage_scores=np.array([passage.score for passage in passages], dtype=np.float32),
-    )
-
-
-def _sentences(position: int, text: str, tokens: TokenVectors | None) -> list[Sentence]:
-    found = []
-    for ordinal, (start, end) in enumerate(sentence_spans(text)):
-        sentence = text[start:end]
-        if sentence.startswith("#") or not any(map(str.isalnum, sentence)):
-            continue  # Headings and rules name a thing and say nothing about it.
-        if tokens is None:
-            vectors = np.empty((0, 0), dtype=np.float32)
-        else:
-            # Tokens are in order, so a sentence's are a contiguous run.
-            first, last = np.searchsorted(tokens.offsets[:, 0], (start, end))
-            vectors = tokens.vectors[first:last]
-        found.append(Sentence(position, ordinal, sentence, frozenset(content_terms(sentence)), vectors))
-    return found
-
-
-def _content_tokens(question: str, tokens: TokenVectors) -> Vectors:
-    """Vectors of the tokens of content words; of all where there is none."""
-    kept = [
-        position
-        for position, (start, end) in enumerate(tokens.offsets.tolist())
-        if any(map(str.isalnum, question[start:end])) and stem(question[start:end].lower()) not in FUNCTION_WORDS
-    ]
-    return tokens.vectors[kept] if kept else tokens.vectors
-
-
-def _no_vectors(embeddings: Embeddings) -> Vectors:
-    return np.empty((0, embeddings.sentences.shape[1]), dtype=np.float32)
+    return frozenset(stem(word) for item in told for word in words(item))

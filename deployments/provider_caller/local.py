@@ -1,10 +1,12 @@
 """The `local` provider: answers by quoting the sentences that answer best. No language model, no key, no network.
 
-1. The question and the best passages go through the embedder once; a sentence's vectors are its tokens' vectors, taken
-   in the context of the whole passage (`It` knows what it stands for).
-2. Every sentence gets features (`answer_features.py`) and a score, their weighted sum.
-3. From the best sentence and the passages, a probability that the question is answered at all.
+1. The sentences of the best passages are scored by their words (`lexical_features`): 1 ms.
+2. The few best of them go through the embedder together with the question (`semantic_features`): this is where the
+   time goes, so it is a few sentences and not whole passages.
+3. From both, and from what of the question is nowhere to be found, the odds that the question is answered at all.
 4. At most three sentences are quoted, exactly as they stand.
+
+How the weights were found and what they achieve: docs/performance/quality.md.
 """
 
 from collections.abc import Sequence
@@ -13,13 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from deployments.protocols import Embedder, Passage
-from deployments.provider_caller.answer_features import answer_features, sentence_features
-from deployments.provider_caller.answer_weights import ANSWERED, SENTENCE
-from deployments.provider_caller.evidence import Evidence, gather
+from deployments.provider_caller.answer_features import answer_features, lexical_features, semantic_features
+from deployments.provider_caller.answer_weights import ANSWERED, ANSWERED_BIAS, LEXICAL, SENTENCE
+from deployments.provider_caller.evidence import Question, read
 from deployments.retriever.fusion import top_k
 
-PASSAGES = 3
-"""Passages that are read: more cost time and hold the answer seldom."""
+PASSAGES = 5
+"""Passages that are read."""
+SHORTLIST = 5
+"""Sentences that are embedded."""
 QUOTES = 3
 NO_ANSWER = "No passage answers this."
 
@@ -42,6 +46,9 @@ class ExtractiveAnswer:
     text: str
 
 
+UNANSWERED = ExtractiveAnswer(False, (), NO_ANSWER)
+
+
 class LocalProvider:
     """Chooses sentences. Holds nothing between questions."""
 
@@ -50,22 +57,18 @@ class LocalProvider:
 
     async def answer(self, question: str, passages: Sequence[Passage]) -> ExtractiveAnswer:
         """The sentences of the passages (best first) that answer best, or the statement that none does."""
-        read = passages[:PASSAGES]
-        if not question.strip() or not read:
-            return ExtractiveAnswer(False, (), NO_ANSWER)
-        embeddings = await self._embedder.embed([question, *(passage.text for passage in read)], tokens=True)
-        return choose(gather(question, read, embeddings))
-
-
-def choose(evidence: Evidence) -> ExtractiveAnswer:
-    """Score the sentences, decide whether they answer, quote the best."""
-    if not evidence.sentences:
-        return ExtractiveAnswer(False, (), NO_ANSWER)
-    scores = (sentence_features(evidence) @ SENTENCE).astype(np.float32)
-    if float(answer_features(evidence, scores) @ ANSWERED[:-1]) + ANSWERED[-1] < 0:
-        return ExtractiveAnswer(False, (), NO_ANSWER)
-    quotes = tuple(
-        Quote(evidence.sentences[best].passage + 1, evidence.sentences[best].text, float(scores[best]))
-        for best in top_k(scores, QUOTES).tolist()
-    )
-    return ExtractiveAnswer(True, quotes, "\n\n".join(f"“{quote.text}” [{quote.passage}]" for quote in quotes))
+        asked = Question.parse(question)
+        sentences = read(passages[:PASSAGES])
+        if not asked.terms or not sentences:
+            return UNANSWERED
+        passage_scores = np.array([passage.score for passage in passages[:PASSAGES]], dtype=np.float32)
+        lexical = lexical_features(asked, sentences, passage_scores)
+        shortlist = top_k(lexical @ LEXICAL, SHORTLIST)
+        texts = [question, *(sentences[position].text for position in shortlist)]
+        embeddings = await self._embedder.embed(texts, tokens=True)
+        if answer_features(asked, sentences, lexical, embeddings) @ ANSWERED + ANSWERED_BIAS < 0:
+            return UNANSWERED
+        scores = np.concatenate([lexical[shortlist], semantic_features(asked, embeddings)], axis=1) @ SENTENCE
+        best = [(sentences[shortlist[place]], float(scores[place])) for place in top_k(scores, QUOTES)]
+        quotes = tuple(Quote(sentence.passage + 1, sentence.text, score) for sentence, score in best)
+        return ExtractiveAnswer(True, quotes, "\n\n".join(f"“{quote.text}” [{quote.passage}]" for quote in quotes))
