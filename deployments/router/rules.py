@@ -23,7 +23,7 @@ def _rule(operation: str, because: str, *patterns: str, sure: bool = True) -> tu
 
 
 _LANGUAGES = r"python|javascript|typescript|java|rust|golang|sql|bash|html|css|c\+\+|c#|regex"
-_PROGRAMS = rf"(?:function|code|script|program|query|class|method|bug|{_LANGUAGES})(?!\w)"
+_PROGRAMS = rf"(?:function|code|script|program|query|class|method|{_LANGUAGES})(?!\w)"
 
 _RULES = (
     _rule("code", "holds a code block", r"```", r"^\s*(?:def|class|import|from|function|public|select)\s.*[:({;*]\s*$"),
@@ -61,6 +61,7 @@ _RULES = (
         "asks what was understood or went wrong",
         r"\b(?:check|mark|grade|assess|evaluate|review) my\b",
         r"\bwhere did i go wrong\b",
+        r"\bhere(?: i|')s my (?:answer|proof|solution|working|essay|attempt)\b",
         r"\bwhat (?:did i|am i) (?:do|get|miss)\w*\b",
         r"\bmy (?:weak|strong)(?:est)? (?:point|spot|area|topic|subject)s?\b",
         r"\bam i (?:right|correct)\b",
