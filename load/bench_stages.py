@@ -32,6 +32,8 @@ PROFILES = ("local", "inline", "cluster")
 TOKENS = 28
 """Of each mock answer: a stream has 31 events with its role, its finish reason and `[DONE]`."""
 SETTLE_SECONDS = 5.0
+REPORT_WIDTH = 120
+"""Characters, where the report does not go to a terminal."""
 
 _EXAMPLES = """examples:
   python -m load.bench_stages --json results/stages.json --plot results/stages.png
@@ -58,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    show(report, Console())
+    show(report, Console(width=None if sys.stdout.isatty() else REPORT_WIDTH))
     if options.json:
         write_json(report, options.json)
     if options.plot:
@@ -77,13 +79,17 @@ def run(options: argparse.Namespace, plan: Plan, console: Console) -> dict[str, 
         "profiles": {},
         "problems": [],
     }
-    with _mock(options) as mock, LoadGenerator() as generator, console.status("starting") as status:
+    with (
+        _mock(options) as mock,
+        LoadGenerator() as generator,
         # Closed at once when a measurement is interrupted, and not when the interpreter gets round to it.
-        with closing(_stacks(options, mock, console)) as stacks:
-            for name, stack, memory in stacks:
-                measured = measure(plan, stack, mock, generator, status.update)
-                report["profiles"][name] = {"ready_seconds": stack.ready_seconds, "memory": memory, "paths": measured}
-                report["problems"] += [f"{name}: {problem}" for problem in problems(measured, plan.paths)]
+        closing(_stacks(options, mock, console)) as stacks,
+        console.status("starting") as status,
+    ):
+        for name, stack, memory in stacks:
+            measured = measure(plan, stack, mock, generator, status.update)
+            report["profiles"][name] = {"ready_seconds": stack.ready_seconds, "memory": memory, "paths": measured}
+            report["problems"] += [f"{name}: {problem}" for problem in problems(measured, plan.paths)]
     report["targets"] = judged(report["profiles"])
     return report
 

@@ -68,7 +68,7 @@ def measure(
 
 
 def problems(measurements: Measurements, paths: Sequence[BenchPath]) -> list[str]:
-    """What makes a figure untrue: errors, and requests that should have reached the mock and did not."""
+    """What makes a figure untrue: errors, and requests that reached the mock or not against what the path is for."""
     found = []
     by_name = {path.name: path for path in paths}
     for name, loads in measurements.items():
@@ -76,8 +76,11 @@ def problems(measurements: Measurements, paths: Sequence[BenchPath]) -> list[str
             for error, count in cell["errors"].items():
                 found.append(f"{name}, {load}: {count} x {error}: {cell['error_sample'][:200] or '(no body)'}")
             reached = cell["upstream_requests"]
-            if by_name[name].upstream and reached is not None and reached < cell["requests"]:
+            upstream = by_name[name].upstream
+            if upstream and reached is not None and reached < cell["requests"]:
                 found.append(f"{name}, {load}: only {reached} of {cell['requests']} requests reached the mock")
+            if upstream is False and reached:
+                found.append(f"{name}, {load}: {reached} requests reached the mock, which should have had none")
             if not cell["requests"] and not cell["errors"]:
                 found.append(f"{name}, {load}: nothing was answered in time")
     return found

@@ -9,20 +9,22 @@ import psutil
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
-    """The processes that belong to a PENSTOCK_HOME, this one left out.
+    """The processes that belong to a PENSTOCK_HOME; this one and those that started it do not.
 
     Found by the variable in their environment, by the folder in their command line or as their working folder
     (Postgres and Redis overwrite their environment with their title), and by descent from such a process.
     """
     resolved = home.resolve()
-    marked = [process for process in psutil.process_iter() if _belongs(process, {str(home), str(resolved)})]
+    homes = {str(home), str(resolved)}
+    # A shell that was given the folder as an argument, say.
+    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    marked = [process for process in psutil.process_iter() if process.pid not in ours and _belongs(process, homes)]
     found = {process.pid: process for process in marked}
     for process in marked:
         try:
             found |= {child.pid: child for child in process.children(recursive=True)}
         except psutil.Error:
             continue
-    found.pop(os.getpid(), None)
     return list(found.values())
 
 

@@ -17,7 +17,8 @@ BUSY_STREAMS = 16
 @dataclass(frozen=True, slots=True)
 class BenchPath:
     """`direct`: goes to the mock and not to the product. `baseline`: the direct path it is compared with.
-    `upstream`: every request must reach the mock, else the figure is of something else (a cached answer, say)."""
+    `upstream`: whether its requests must all reach the mock (True) or none may (False); otherwise the figure is of
+    something else, of a cached answer, say. None: the product chooses who answers."""
 
     name: str
     says: str
@@ -27,7 +28,7 @@ class BenchPath:
     stream: bool = False
     direct: bool = False
     baseline: str | None = None
-    upstream: bool = False
+    upstream: bool | None = False
 
     @property
     def busy_connections(self) -> int:
@@ -97,7 +98,12 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
             _chats(f"local/extractive@{COLLECTION}", unique),
         ),
         BenchPath(
-            "query", "tutor question, new each time", "POST", query, _bodies({"question": q, **asked} for q in unique)
+            "query",
+            "tutor question, new each time",
+            "POST",
+            query,
+            _bodies({"question": q, **asked} for q in unique),
+            upstream=None,
         ),
         BenchPath(
             "query-cached",

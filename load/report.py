@@ -21,7 +21,7 @@ def show(report: Report, console: Console) -> None:
     if report["targets"]:
         console.print(_target_table(report["targets"]))
     for problem in report["problems"]:
-        console.print(f"problem: {problem}", style="red", markup=False)
+        console.print(f"problem: {problem}", style="red", markup=False, soft_wrap=True)
 
 
 def write_json(report: Report, file: Path) -> None:

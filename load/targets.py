@@ -44,8 +44,9 @@ def judged(profiles: dict[str, Profile]) -> list[dict[str, Any]]:
 
 
 def _cell(profile: Profile, path: str, load: str) -> dict[str, Any]:
+    """What was measured there; nothing where some requests failed, for then the figure is of something else."""
     cell: dict[str, Any] = profile["paths"].get(path, {}).get(load, {})
-    return cell
+    return {} if cell.get("errors") else cell
 
 
 def _latency(profile: Profile, path: str, load: str, figure: str) -> float | None:
