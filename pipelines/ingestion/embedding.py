@@ -117,12 +117,9 @@ def start_actors(home: Path, precision: Precision) -> ActorEmbedder:
     """
     import ray
 
-    try:
-        ray.init(address="auto", ignore_reinit_error=True, log_to_driver=False)
-    except ConnectionError as error:
-        raise SetupError(
-            "There is no Ray cluster here.", "Use `penstock ingest`, or add --inline to embed in this process."
-        ) from error
+    if "RAY_ADDRESS" not in os.environ:  # a job has it; without it Ray would take any cluster of this machine
+        raise SetupError("This is not a Ray job.", "Use `penstock ingest`, or add --inline to embed in this process.")
+    ray.init(ignore_reinit_error=True, log_to_driver=False)
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     half = max(1, int(resources.get("CPU", 1)) // 2)
     count = min(half, MAX_ACTORS)
