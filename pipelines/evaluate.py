@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deployments.embedder.export import Precision, ensure_model, model_folder
 from deployments.embedder.model import OnnxEmbedder
+from deployments.embedder.tokenizer import WINDOW
 from deployments.protocols import Embeddings, Passage
 from deployments.provider_caller.local import ExtractiveAnswer, LocalProvider
 from deployments.settings import default_home
@@ -58,7 +59,7 @@ class Evaluation:
         self._task = task
         self._timings = Timings()
         texts = corpus_texts(dataset)
-        self._cut = sum(len(encoded) >= model.tokenizer.window for encoded in model.tokenizer.encode(texts))
+        self._cut = sum(len(encoded) >= WINDOW for encoded in model.tokenizer.encode(texts))
         vectors.passages(texts, task("Embedding documents", len(texts)))
         questions = [query.text for query in dataset.queries]
         vectors.prepare(questions, task("Embedding questions", len(questions)))

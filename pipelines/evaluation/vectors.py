@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.embedder.model import DIMENSIONS, OnnxEmbedder
+from deployments.embedder.config import DIMENSIONS
+from deployments.embedder.model import OnnxEmbedder
 from deployments.protocols import Embeddings, TokenVectors, Vectors
 from deployments.reranker.late_interaction import Int8Vectors, quantize
 from kit.errors import SetupError
