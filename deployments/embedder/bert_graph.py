@@ -72,6 +72,8 @@ def build(weights: Weights) -> Any:
                 helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["n", "t", DIMENSIONS]),
             ],
             initializer=list(graph.constants.values()),
+            # The quantiser cannot see through fused operators what type this is.
+            value_info=[helper.make_tensor_value_info(hidden, TensorProto.FLOAT, ["n", "t", DIMENSIONS])],
         ),
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)],
         ir_version=IR_VERSION,

@@ -37,7 +37,7 @@ class OnnxEmbedder:
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
             raise SetupError(
                 f"ONNX Runtime cannot load {model}: {error}",
@@ -62,9 +62,9 @@ class OnnxEmbedder:
         """One pass of the model over all of `batch`, padded to its longest text. tokens: which of them want theirs."""
         inputs = pad(batch)
         if not any(tokens):
-            (sentences,) = self._session.run(["sentence"], inputs)
+            (sentences,) = self.session.run(["sentence"], inputs)
             return [EmbeddedText(sentence, None) for sentence in sentences]
-        sentences, vectors = self._session.run(["sentence", "tokens"], inputs)
+        sentences, vectors = self.session.run(["sentence", "tokens"], inputs)
         return [
             # A copy, so that one text's tokens do not keep the whole padded batch in memory.
             EmbeddedText(sentence, TokenVectors(rows[1 : len(text) - 1].copy(), text.offsets) if wanted else None)

@@ -1,8 +1,9 @@
-import multiprocessing
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from deployments.embedder import export, weights
 from deployments.embedder.export import ensure_model, model_folder
 from deployments.embedder.model import OnnxEmbedder
 from kit.errors import SetupError
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -115,33 +118,47 @@ def test_an_export_that_breaks_off_leaves_nothing_and_the_next_one_starts_clean(
     assert not model_folder(tmp_path).exists()
 
 
-def _export_in_process(home: Path) -> None:
-    """In place of the real steps: slow ones that write little and leave a trace."""
-
-    def steps(folder: Path) -> Iterator[str]:
-        with (home / "exports").open("a") as trace:
-            trace.write("one\n")
-        for name in ("int8.onnx", "tokenizer.json"):
-            (folder / name).write_text(name)
-            time.sleep(0.2)
-            yield name
-        files = {file.name: weights.sha256_of(file) for file in folder.iterdir()}
-        (folder / "manifest.json").write_bytes(orjson.dumps({"files": files}))
-
-    export._steps = steps
-    ensure_model(home, "int8", console=quiet())
+def small_steps(folder: Path) -> Iterator[str]:
+    """In place of the real steps: they write little and leave a trace of each export."""
+    with (folder.parent.parent / "exports").open("a") as trace:
+        trace.write("one\n")
+    for name in ("int8.onnx", "tokenizer.json"):
+        (folder / name).write_text(name)
+        time.sleep(0.1)
+        yield name
+    files = {file.name: weights.sha256_of(file) for file in folder.iterdir()}
+    (folder / "manifest.json").write_bytes(orjson.dumps({"files": files}))
 
 
-def test_of_processes_that_start_at_once_one_exports_and_the_others_wait_for_it(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_export_in_process, args=(tmp_path,)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+def test_of_several_that_start_at_once_one_exports_and_the_others_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_steps", small_steps)
+    with ThreadPoolExecutor(3) as threads:
+        files = list(threads.map(lambda _: ensure_model(tmp_path, "int8", console=quiet()), range(3)))
+    assert files == [model_folder(tmp_path) / "int8.onnx"] * 3
     assert (tmp_path / "exports").read_text() == "one\n"
     assert [path.name for path in (tmp_path / "models").iterdir() if path.is_dir()] == [model_folder(tmp_path).name]
+
+
+def test_a_process_that_is_killed_during_its_export_does_not_stop_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from deployments.embedder import export\n"
+        "def steps(folder):\n"
+        "    (folder / 'int8.onnx').write_text('half'); print('writing', flush=True); time.sleep(600); yield ''\n"
+        "export._steps = steps; export.ensure_model(Path(sys.argv[1]), 'int8')\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    monkeypatch.setattr(export, "_steps", small_steps)
+    assert ensure_model(tmp_path, "int8", console=quiet()).read_text() == "int8.onnx"
 
 
 def test_progress_is_shown_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
