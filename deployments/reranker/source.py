@@ -5,10 +5,9 @@ from uuid import UUID
 
 import numpy as np
 
+from deployments.embedder.config import DIMENSIONS
 from deployments.reranker.late_interaction import Int8Vectors
 from kit.postgres import Databases
-
-DIMENSIONS = 384
 
 
 class PostgresTokenVectors:
