@@ -30,7 +30,7 @@ from deployments.reranker.source import PostgresTokenVectors
 from deployments.reranker.stage import RerankerStage
 from deployments.retriever.records import NewChunk, NewDocument
 from deployments.retriever.stage import RetrieverStage
-from deployments.retriever.store import Store
+from deployments.retriever.store import Store, tenant_database
 from deployments.router.stage import RouterStage
 from deployments.settings import Settings
 from kit.errors import RateLimitError, UnavailableError, UpstreamError, UpstreamRefusedError
@@ -175,6 +175,7 @@ class Api:
     provider: ScriptedProvider
     embedder: WordEmbedder
     store: Store
+    databases: Databases
     collection: str
     app: Any
 
@@ -184,7 +185,7 @@ class Api:
         return await self.client.post("/v1/chat/completions", json=body)
 
     async def write(self, source: str, text: str, subject: str | None = "physics") -> Any:
-        """A document of one chunk in the collection."""
+        """A document of one chunk in the collection; its id."""
         collection = await self.store.ensure_collection(self.collection)
         embeddings = await self.embedder.embed([text], tokens=True)
         vectors = np.round(embeddings.tokens[0].vectors * 127).astype(np.int8)
@@ -193,7 +194,9 @@ class Api:
             yield NewChunk(0, "Heading", text, len(text.split()), embeddings.sentences[0], vectors)
 
         document = NewDocument(source, source.title(), text.encode(), subject, "grade-8", {"pages": 3})
-        return await self.store.replace_document(collection.id, document, chunks())
+        await self.store.replace_document(collection.id, document, chunks())
+        statement = "SELECT id FROM documents WHERE collection_id = $1 AND source = $2"
+        return await self.databases.pool(tenant_database("default")).fetchval(statement, collection.id, source)
 
 
 @contextlib.asynccontextmanager
@@ -214,7 +217,7 @@ async def running(services: Any, **server: Any) -> AsyncIterator[Api]:
         async with served(app) as url:
             headers = {"authorization": f"Bearer {services.api_key}"}
             async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
-                yield Api(url, services.api_key, client, provider, embedder, store, f"c{uuid7().hex}", app)
+                yield Api(url, services.api_key, client, provider, embedder, store, databases, f"c{uuid7().hex}", app)
     finally:
         await retriever.close()
         await redis.aclose()

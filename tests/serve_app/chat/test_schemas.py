@@ -91,8 +91,10 @@ def test_any_input_is_parsed_or_refused(value: Any) -> None:
     body = value if isinstance(value, bytes) else orjson.dumps(value)
     try:
         chat = parse(body)
-    except ValidationError as error:
-        assert error.details
+    except ValidationError as refusal:
+        problems = refusal.details
     else:
+        problems = {}
         assert chat.model
         assert isinstance(chat.question, str)
+    assert all(problems.values())
