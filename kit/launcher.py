@@ -19,6 +19,7 @@ def main(arguments: list[str]) -> None:
     folder, command = arguments[4], arguments[5:]
     libc = ctypes.CDLL(None, use_errno=True)
     environment = given_environment()
+    os.umask(0o077)
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)

@@ -77,7 +77,7 @@ def spawn(
     account: Account | None = None,
     death_signal: int | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Start a program in a session of its own, with exactly `env`, output appended to `log` (mode 600).
+    """Start a program in a session of its own, with exactly `env`, umask 077, output appended to `log` (mode 600).
 
     account: whom to become first (root only). death_signal: what it gets when this process dies; the kernel sends that
     when the *thread* ends that started the program, so such programs can be started from the main thread only

@@ -1,6 +1,8 @@
 """Embedded Postgres 18: SCRAM, loopback TCP, sized for a small machine."""
 
 import asyncio
+import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -70,6 +72,7 @@ class Postgres(EmbeddedServer):
         if self.data.exists():
             self._password()
             return
+        _check_name(self.account.uid if self.account else os.geteuid())
         password = secrets.token_urlsafe(32)
         self.home.write_secret(SECRET, password)
         aside = self.home.postgres / f"new-{secrets.token_hex(4)}"
@@ -140,3 +143,13 @@ class Postgres(EmbeddedServer):
                 "Restore that file, or move the data folder away to start with an empty one.",
             )
         return password
+
+
+def _check_name(uid: int) -> None:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise SetupError(
+            f"Postgres wants a user with a name, and user id {uid} has none.",
+            "Add one to /etc/passwd, or set DATABASE_URL to use a server of your own.",
+        ) from None

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kit.errors import SetupError
-from kit.processes import ProcessIdentity, spawn
+from kit.processes import ProcessIdentity, find_by_marker, spawn
 from kit.supervisor import Service, StartError, Supervisor, recorded, stop_recorded
 
 MARKER = ("PENSTOCK_TEST_RUN", "supervisor")
@@ -143,5 +143,4 @@ async def test_what_a_killed_supervisor_recorded_is_stopped_by_the_next_one(tmp_
 
 async def test_services_carry_the_mark_of_their_supervisor(supervisor, tmp_path):
     await supervisor.start(Program("server", tmp_path))
-    environment = open(f"/proc/{supervisor.identity('server').pid}/environ").read()  # noqa: ASYNC230
-    assert "PENSTOCK_TEST_RUN=supervisor" in environment
+    assert find_by_marker(*MARKER) == [supervisor.identity("server")]
