@@ -38,6 +38,9 @@ ALIASES = {
 }
 """Well-known variable names and the keys they set."""
 
+RESERVED = ("PENSTOCK_RUN",)
+"""Variables that mark the processes of a running platform; no settings."""
+
 
 class ServerSettings(Section):
     """The HTTP surface."""
@@ -98,4 +101,4 @@ def load_settings(environ: dict[str, str] | None = None, *, dotenv: Path | None 
     if environment not in ENVIRONMENTS:
         raise SetupError(f"ENVIRONMENT is {environment!r}.", f"Allowed: {', '.join(ENVIRONMENTS)}.")
     file = CONFIGS / "environments" / f"{environment}.yaml"
-    return load(Settings, file=file, environ=environ, dotenv=dotenv, aliases=ALIASES)
+    return load(Settings, file=file, environ=environ, dotenv=dotenv, aliases=ALIASES, reserved=RESERVED)

@@ -8,7 +8,7 @@ fields) are accepted from the environment only.
 import difflib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,11 +59,18 @@ def variable_of(key: str) -> str:
 
 
 def load(
-    model: type[T], *, file: Path | None, environ: Mapping[str, str], dotenv: Path | None, aliases: Mapping[str, str]
+    model: type[T],
+    *,
+    file: Path | None,
+    environ: Mapping[str, str],
+    dotenv: Path | None,
+    aliases: Mapping[str, str],
+    reserved: Collection[str] = (),
 ) -> T:
     """Read, merge and validate.
 
-    `aliases` maps well-known variable names to dotted keys. Raises SettingsError listing every problem at once.
+    `aliases` maps well-known variable names to dotted keys; `reserved` names variables with our prefix that are no
+    settings. Raises SettingsError listing every problem at once.
     """
     problems: list[str] = []
     known = dict(keys(model))
@@ -86,7 +93,7 @@ def load(
                 if raw:
                     key = by_variable[name]
                     merged[key], origin[key] = _parse(raw, known[key].annotation), f"{name} in {label}"
-            elif name.startswith(PREFIX):
+            elif name.startswith(PREFIX) and name not in reserved:
                 problems.append(f"{name} ({label}): no such setting.{_nearest(name, by_variable)}")
     settings = _validate(model, merged, origin, known, problems)
     if problems or settings is None:

@@ -183,7 +183,10 @@ def cluster_environment(home: Home, ports: Ports, *, base: Mapping[str, str] | N
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(proxy / "metrics.sock"),
+        # Five seconds by default: on a busy machine the controller would kill proxies that are still starting.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "45",
+        # The ingress counts its own requests; a log line of HAProxy's for each would be parsed in Python.
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         # One scrape sees a question's counts within two seconds.

@@ -79,7 +79,7 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[Running]:
                 together.create_task(supervisor.start(RayHead(home, ports, environment)))
                 bootstrap = await ensure_platform(urls.database_url, home.secrets / KEY)
             for slug, reason in bootstrap.failed.items():
-                report("databases", f"tenant {slug} could not be migrated: {reason}")
+                report("note", f"tenant {slug} could not be migrated: {reason}")
             await _deploy(ports, environment, report)
             state = Running(
                 f"http://{settings.server.host}:{settings.server.port}",
@@ -95,7 +95,6 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[Running]:
             finally:
                 redeploying.cancel()
                 (home.run / STATE).unlink(missing_ok=True)
-                report("down", "stopping")
 
 
 def check_port(settings: Settings) -> None:
@@ -226,7 +225,8 @@ class _Events:
         self.ray_restarted = asyncio.Event()
 
     def __call__(self, event: Event) -> None:
-        self._report(event.service, f"{event.kind} {event.detail}".strip())
+        if event.kind in ("died", "restarted"):
+            self._report("note", f"{event.service} {event.kind} {event.detail}".strip())
         if event.kind == "restarted" and event.service == RayHead.name:
             self.ray_restarted.set()
 

@@ -51,7 +51,12 @@ def start(ports: Ports, temp_dir: str, cpus: int) -> Node:
         include_log_monitor=False,  # type: ignore[arg-type]  # Ray annotates it as str
         no_monitor=True,
     )
-    return Node(parameters, head=True, shutdown_at_exit=True, spawn_reaper=True)
+    node = Node(parameters, head=True, shutdown_at_exit=True, spawn_reaper=True)
+    # The Jobs API looks here for the agent to run jobs on; a dashboard module that is left out would have written it.
+    node.get_gcs_client().internal_kv_put(  # type: ignore[no-untyped-call]
+        ray_constants.KV_HEAD_NODE_ID_KEY, node.node_id.encode(), True, ray_constants.KV_NAMESPACE_JOB
+    )
+    return node
 
 
 def _load_few_dashboard_modules() -> None:

@@ -7,4 +7,4 @@ COLLECTION = "curriculum"
 INGESTED = "samples_ingested"
 """File in PENSTOCK_HOME that says they were ingested: later starts leave the collection as the user has it."""
 
-FIRST_QUESTION = "Why does the Moon keep the same face towards the Earth?"
+FIRST_QUESTION = "Why is there no sound in a vacuum?"

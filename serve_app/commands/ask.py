@@ -79,16 +79,12 @@ def _refusal(body: bytes) -> PenstockError:
 
 def _print_sources(console: Console, result: dict[str, Any]) -> None:
     console.print("\n")
-    for number, citation in enumerate(result.get("citations", []), 1):
-        heading = f" › {citation['heading']}" if citation.get("heading") else ""
-        console.print(
-            f"  [{number}] {citation['document']}{heading}  ({citation['source']}, score {citation['score']:.2f})",
-            style="dim",
-            highlight=False,
-            markup=False,
-        )
+    sources = {citation["number"]: citation for citation in result.get("citations", [])}
+    for number, citation in sorted(sources.items()):
+        line = f"  [{number}] {citation['heading'] or citation['document']}  ({citation['source']})"
+        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"  {result.get('provider')} · {result.get('model')} · {result.get('operation')}\n",
+        f"  {result.get('provider')} · {result.get('model')} · {result.get('operation_type')}\n",
         style="dim",
         highlight=False,
     )

@@ -38,7 +38,7 @@ class Steps:
         self.finish(ok=error is None)
 
     def report(self, step: str, doing: str) -> None:
-        """Show what is being done; a step that is not in LABELS is a note within the present one."""
+        """Show what is being done; one that is not in LABELS is a note within the present one."""
         if self._as_json:
             print_json(event="step", step=step, doing=doing)
             return
@@ -51,8 +51,8 @@ class Steps:
                 )
                 self._live.start()
         self._doing = doing if step in LABELS else self._doing
-        if step not in LABELS and not doing.startswith(("starting", "ready", "stopped", "stopping", "migrating")):
-            self._console.print(f"  [yellow]![/] {step} {doing}", highlight=False)
+        if step not in LABELS:
+            self._console.print(f"  [yellow]![/] {doing}", highlight=False)
 
     def finish(self, *, ok: bool) -> None:
         """Close the present step."""

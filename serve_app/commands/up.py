@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,6 @@ import httpx
 import orjson
 import typer
 from rich.console import Console
-from rich.panel import Panel
 
 from deployments.settings import Settings
 from kit.errors import SetupError
@@ -89,17 +89,21 @@ async def _show_ready(platform: Running, seconds: float, *, as_json: bool, sampl
     if samples:
         OUT.print(f"[bold]Question:[/] {FIRST_QUESTION}", highlight=False)
         await ask_question(platform.url, platform.api_key, FIRST_QUESTION, COLLECTION, OUT)
-    OUT.print(Panel.fit(_curl(platform), title="Try it", border_style="dim"))
-    OUT.print("Ctrl-C stops everything.", style="dim")
+    OUT.print("[bold]Try it[/] in another terminal:\n")
+    OUT.print(_first_commands(platform), highlight=False, markup=False, soft_wrap=True)
+    OUT.print("\nCtrl-C stops everything.", style="dim")
 
 
-def _curl(platform: Running) -> str:
-    body = orjson.dumps({"question": FIRST_QUESTION, "collection": COLLECTION}).decode()
+def _first_commands(platform: Running) -> str:
+    program = shlex.quote(sys.argv[0])
+    home = f"PENSTOCK_HOME={platform.home.path} " if "PENSTOCK_HOME" in os.environ else ""
+    body = shlex.quote(orjson.dumps({"question": FIRST_QUESTION, "collection": COLLECTION}).decode())
     return (
-        f"curl {platform.url}/api/v1/ai-tutor/query \\\n"
-        f'  -H "Authorization: Bearer $(.venv/bin/penstock key)" -H "Content-Type: application/json" \\\n'
-        f"  -d '{body}'\n\n"
-        f'.venv/bin/penstock ask "{FIRST_QUESTION}"'
+        f'  {home}{program} ask "{FIRST_QUESTION}"\n\n'
+        f"  curl {platform.url}/api/v1/ai-tutor/query \\\n"
+        f'    -H "Authorization: Bearer $({home}{program} key)" \\\n'
+        f'    -H "Content-Type: application/json" \\\n'
+        f"    -d {body}"
     )
 
 
