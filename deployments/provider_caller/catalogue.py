@@ -99,6 +99,8 @@ class Catalogue:
                 f"provider_caller.base_urls names {', '.join(unknown)}, which is no provider.",
                 f"Allowed: {', '.join(sorted(self._providers))}.",
             )
+        self._endpoints = {id: self._endpoint(id) for id in self._providers if self._available(id)}
+        self._models = {(id, model.id): model for id, entry in self._providers.items() for model in entry.models}
 
     def states(self) -> tuple[ProviderState, ...]:
         """Every provider, available or not."""
@@ -109,14 +111,11 @@ class Catalogue:
 
     def endpoint(self, provider: str) -> Endpoint | None:
         """How to call a provider; None for one that is unknown or not available."""
-        if provider not in self._providers or not self._available(provider):
-            return None
-        entry = self._providers[provider]
-        return Endpoint(entry.name, self._config.base_urls.get(provider, entry.base_url), self._key(provider))
+        return self._endpoints.get(provider)
 
     def cost(self, provider: str, model: str, usage: Usage, day: date | None = None) -> int | None:
         """Nano-dollars of a call, None where its price is unknown. `usage.input_tokens` includes the cached ones."""
-        entry = next((m for m in self._models(provider) if m.id == model), None)
+        entry = self._models.get((provider, model))
         price = entry.price(day or datetime.now(UTC).date()) if entry else None
         if price is None or (price.up_to is not None and usage.input_tokens > price.up_to):
             return None
@@ -125,8 +124,9 @@ class Catalogue:
         fresh = usage.input_tokens - cached
         return fresh * price.input + cached * cached_price + usage.output_tokens * price.output
 
-    def _models(self, provider: str) -> tuple[Model, ...]:
-        return self._providers[provider].models if provider in self._providers else ()
+    def _endpoint(self, provider: str) -> Endpoint:
+        entry = self._providers[provider]
+        return Endpoint(entry.name, self._config.base_urls.get(provider, entry.base_url), self._key(provider))
 
     def _key(self, provider: str) -> str | None:
         secret: Any = getattr(self._config.keys, provider, None)

@@ -65,11 +65,22 @@ def _last_boundary(buffer: bytes, start: int) -> int:
     return end
 
 
-def parse_events(events: bytes) -> Iterator[Event]:
-    """The events with data in a piece of whole events. Comments, ids and events without data are passed over."""
+def event_at(events: bytes, position: int, start: int = 0) -> Event | None:
+    """The event that the byte at `position` belongs to; None where that is a comment. `start`: where to look from."""
+    if b"\r" not in events:
+        boundary = events.rfind(b"\n\n", start, position)
+        start = boundary + 2 if boundary >= 0 else start
+    return next((event for event in parse_events(events, start) if event.end > position), None)
+
+
+def parse_events(events: bytes, start: int = 0) -> Iterator[Event]:
+    """The events with data in a piece of whole events. Comments, ids and events without data are passed over.
+
+    start: where to begin, the start of an event.
+    """
     data: list[bytes] = []
     kind = b""
-    position = 0
+    position = start
     while position < len(events):
         line_end = _LINES.search(events, position)
         stop, following = (line_end.start(), line_end.end()) if line_end else (len(events), len(events))

@@ -11,7 +11,7 @@ import orjson
 
 from deployments.protocols import Usage
 from deployments.provider_caller.refusals import error_message
-from deployments.provider_caller.sse import Event, parse_events
+from deployments.provider_caller.sse import Event, event_at, parse_events
 from deployments.provider_caller.usage import read_usage
 from kit.errors import UpstreamError
 
@@ -52,24 +52,35 @@ class StreamWatch:
 
     def see(self, events: bytes) -> bytes:
         """Note what whole events say; give back those to pass on: all, up to the one that ends the stream."""
-        if _DONE not in events and _ERROR not in events and _USAGE.search(events) is None:
-            return events
-        for event in parse_events(events):
-            if event.data == _DONE:
-                self.done = True
-            elif _ERROR in event.data or _USAGE.search(event.data):
-                self._read(event)
+        position = 0
+        while (mark := _next_mark(events, position)) is not None:
+            event = event_at(events, mark, position)
+            if event is None:
+                position = mark + 1  # Nothing but a comment.
+                continue
+            self._read(event)
             if self.ended:
                 return events[: event.end]
+            position = event.end
         return events
 
     def _read(self, event: Event) -> None:
+        if event.data == _DONE:
+            self.done = True
+            return
         chunk = _json_object(event)
         if chunk is None:
             return
         if chunk.get("error"):
             self.failed = True
         self.usage = read_usage(chunk.get("usage")) or self.usage
+
+
+def _next_mark(events: bytes, position: int) -> int | None:
+    """Where the next sign of an event worth reading is. It may turn out to be part of a text."""
+    usage = _USAGE.search(events, position)
+    found = [events.find(_DONE, position), events.find(_ERROR, position), usage.start() if usage else -1]
+    return min((place for place in found if place >= 0), default=None)
 
 
 def _json_object(event: Event) -> dict[str, Any] | None:

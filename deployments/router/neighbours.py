@@ -70,6 +70,5 @@ class Neighbours:
         votes: defaultdict[str, float] = defaultdict(float)
         for index in nearest.tolist():
             if similarities[index] >= LEAST_SIMILARITY:
-                # Squared: one very close example outweighs two distant ones.
-                votes[self._operations[index]] += float(similarities[index]) ** 2
+                votes[self._operations[index]] += float(similarities[index])
         return max(votes, key=lambda operation: votes[operation]) if votes else None

@@ -1,6 +1,8 @@
 import pytest
 
 from deployments.router import rules
+from deployments.router.neighbours import load_examples
+from deployments.router.stage import EXAMPLES
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,16 @@ def test_weak_signs_are_hints(question: str, operation: str) -> None:
 
 def test_no_sign_no_opinion() -> None:
     assert rules.match("bananas") is None
+
+
+def test_no_gate_keeps_out_what_its_patterns_match() -> None:
+    texts = [example.text.lower() for example in load_examples(EXAMPLES)]
+    assert all(rule.fits(text) for rule in rules.RULES for text in texts if rule.pattern.search(text))
+
+
+def test_a_long_text_is_read_at_both_ends() -> None:
+    filler = "lorem ipsum " * 5000
+    for text in (f"Quiz me on this: {filler}", f"{filler} Quiz me on this."):
+        found = rules.match(text)
+        assert found is not None
+        assert found.operation == "practice"
