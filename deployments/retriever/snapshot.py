@@ -1,6 +1,5 @@
 """A collection in memory as it was at one version. Never changed: a newer version is a new snapshot."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,10 +11,8 @@ from deployments.retriever.indexed_text import indexed_text
 from deployments.retriever.records import Changes, Collection
 from deployments.retriever.table import ChunkTable
 
-_BYTES_PER_CHUNK = 200
-"""Python's share: the id, its row, the text's header."""
-_BYTES_PER_CHARACTER = 4
-"""The text itself and its postings, measured on prose."""
+_BYTES_PER_CHUNK = 150
+"""Python's share: the id and its places in lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,6 @@ class Snapshot:
 
     collection: Collection
     table: ChunkTable
-    texts: Sequence[str]
     matrix: Vectors
     lexical: Bm25Index
     memory: int
@@ -32,9 +28,10 @@ class Snapshot:
 
 
 def advance(previous: Snapshot | None, changes: Changes) -> Snapshot:
-    """The snapshot after these changes to `previous`, which is None before the first load. CPU-bound: BM25 is
-    rebuilt, since each passage's score depends on all of them."""
+    """The snapshot after these changes to `previous`, which is None before the first load. CPU-bound: BM25
+    scores are computed anew, since each depends on all passages."""
     changed = {document.id for document in changes.documents}
+    rows: list[int] = []
     chunk_ids: list[UUID] = []
     owners: list[UUID] = []
     texts: list[str] = []
@@ -47,7 +44,6 @@ def advance(previous: Snapshot | None, changes: Changes) -> Snapshot:
         rows = np.flatnonzero(stays[table.document_of]).tolist()
         chunk_ids = [table.chunk_ids[row] for row in rows]
         owners = [table.documents[table.document_of[row]].id for row in rows]
-        texts = [previous.texts[row] for row in rows]
         matrices = [previous.matrix if len(rows) == len(table) else previous.matrix[rows]]
     for chunks in changes.chunks:
         chunk_ids += chunks.ids
@@ -58,12 +54,11 @@ def advance(previous: Snapshot | None, changes: Changes) -> Snapshot:
     position = {document.id: index for index, document in enumerate(documents)}
     document_of = np.array([position[owner] for owner in owners], dtype=np.int32)
     matrix = np.concatenate(matrices) if matrices else np.empty((0, 0), dtype=np.float32)
-    characters = sum(map(len, texts))
+    lexical = Bm25Index.build(texts) if previous is None else previous.lexical.changed(np.array(rows, np.intp), texts)
     return Snapshot(
         collection=changes.collection,
         table=ChunkTable(chunk_ids, document_of, documents),
-        texts=texts,
         matrix=matrix,
-        lexical=Bm25Index.build(texts),
-        memory=matrix.nbytes + len(texts) * _BYTES_PER_CHUNK + characters * _BYTES_PER_CHARACTER,
+        lexical=lexical,
+        memory=matrix.nbytes + lexical.nbytes + len(chunk_ids) * _BYTES_PER_CHUNK,
     )

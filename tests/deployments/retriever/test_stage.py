@@ -191,12 +191,12 @@ async def test_a_load_goes_on_when_the_search_that_began_it_is_cancelled(library
 async def test_the_least_recently_used_collection_makes_room(library: Make) -> None:
     shelf = await library(memory_mb=1)
     names = [shelf.collection.name]
-    await shelf.write("big", *("word " * 30 for _ in range(300)))
+    await shelf.write("big", *(f"word {number}" for number in range(500)))
     for _ in range(2):
         other = await shelf.store.ensure_collection(f"{names[0]}-{len(names)}")
         names.append(other.name)
         shelf.collection = other
-        await shelf.write("big", *("word " * 30 for _ in range(300)))
+        await shelf.write("big", *(f"word {number}" for number in range(500)))
     for name in names:
         assert await shelf.sources("word", collection=name, k=1)
     assert shelf.stage.loaded == (("default", names[2]),)
