@@ -60,7 +60,7 @@ def gate(stage: EmbedderStage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate
 
 @pytest.fixture(scope="session")
 async def fp32_stage(model_home: Path) -> AsyncIterator[EmbedderStage]:
-    """int8 quantises activations over a batch, so that neighbours show in the last digits; fp32 is exact."""
+    """int8 scales activations over a batch, so that neighbours show in a vector; in fp32 they do not."""
     stage = EmbedderStage(EmbedderConfig(precision="fp32", max_batch_tokens=SLICE), model_home)
     await stage.start()
     yield stage
