@@ -6,6 +6,7 @@ GRACE seconds.
 """
 
 import asyncio
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -58,8 +59,11 @@ class AuthService:
 
     async def authenticate(self, key: str) -> Principal:
         """The caller with this key. Raises AuthenticationError, or UnavailableError when nobody can tell."""
-        digest = key_hash(key)
-        entry = self._known.get(digest) or self._unknown.get(digest)
+        digest = hashlib.sha256(key.encode()).digest()
+        entry = self._known.get(digest)
+        if entry is None:
+            digest = key_hash(key)
+            entry = self._unknown.get(digest)
         now = self._clock()
         if entry is None or now - entry.fetched > MAX_AGE:
             entry = await self._fresh(digest, entry)

@@ -8,6 +8,7 @@ from kit.errors import PenstockError
 from serve_app.chat import schemas
 from serve_app.chat.answers import ask_for
 from serve_app.chat.service import ChatService
+from serve_app.http.bodies import read_body
 from serve_app.http.context import context_of
 from serve_app.http.errors import payload
 from serve_app.http.routes import new_router
@@ -23,7 +24,7 @@ def chat_router(service: ChatService) -> APIRouter:
         """OpenAI's chat completions, streamed or whole."""
         context = context_of(request)
         context.operation = "chat"
-        chat = schemas.parse(await request.body())
+        chat = schemas.parse(await read_body(request.receive))
         ask = ask_for(context, chat)
         if chat.stream:
             stream = await service.stream(ask)

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import orjson
 import pydantic
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope
 
 from kit.errors import TooLargeError, ValidationError
@@ -40,6 +40,20 @@ def _too_large(limit: int) -> TooLargeError:
     return TooLargeError(f"The request body is over the limit of {limit} bytes.", should_retry=False)
 
 
+async def read_body(receive: Receive) -> bytes:
+    """The whole body. Raises ClientDisconnect when the client leaves before it is complete."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        if not message.get("more_body", False) and not parts:
+            return message.get("body", b"")  # type: ignore[no-any-return]
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
 def json_object(body: bytes) -> dict[str, Any]:
     """Parse a body that must be a JSON object. Raises ValidationError."""
     try:
@@ -69,7 +83,7 @@ def kind_of(value: object) -> str:
 
 async def read_model(request: Request, model: type[T]) -> T:
     """Read a request body as a validated model. Raises ValidationError that names each wrong field."""
-    value = json_object(await request.body())
+    value = json_object(await read_body(request.receive))
     try:
         return model.model_validate(value)
     except pydantic.ValidationError as error:

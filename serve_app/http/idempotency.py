@@ -14,11 +14,11 @@ import orjson
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.errors import ConflictError, UnavailableError, ValidationError
 from serve_app.http import context
+from serve_app.http.bodies import read_body
 
 KEPT_SECONDS = 24 * 3600
 MAX_STORED_BYTES = 1_000_000
@@ -67,7 +67,7 @@ class Idempotency:
             await self._app(scope, receive, send)
             return
         request = context.of(scope)
-        body = await _read(receive)
+        body = await read_body(receive)
         name, owner = _redis_key(request.caller.tenant, str(request.caller.user_id), offered), secrets.token_hex(16)
         fingerprint = hashlib.sha256(b"\0".join([scope["path"].encode(), scope["query_string"], body])).digest()
         stored = await self._take(name, [owner, fingerprint, self._claim_seconds])
@@ -173,17 +173,6 @@ def _offered_key(scope: Scope) -> str | None:
 def _redis_key(tenant: str, user: str, offered: str) -> str:
     digest = hashlib.sha256(offered.encode()).hexdigest()
     return f"penstock:idempotency:{tenant}:{user}:{digest}"
-
-
-async def _read(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
 
 
 def _with_body(body: bytes, receive: Receive) -> Receive:

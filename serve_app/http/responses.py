@@ -1,6 +1,7 @@
 """Responses of JSON, and header values that survive any text."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ def model_response(model: BaseModel, *, status: int = 200, headers: Mapping[str,
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
+@lru_cache(1024)
 def header_text(value: str) -> str:
     """A value that HTTP carries: printable ASCII on one line, at most 300 characters."""
     return "".join(c if " " <= c <= "~" else "?" if c > "~" else " " for c in value[:300]).strip()
