@@ -16,7 +16,6 @@ from deployments.provider_caller.catalogue import LOCAL_MODEL
 from deployments.provider_caller.local import PASSAGES, ExtractiveAnswer
 from kit.errors import UnprocessableError
 from kit.ids import uuid7
-from kit.sentences import sentence_spans
 
 DONE = b"data: [DONE]\n\n"
 
@@ -53,10 +52,10 @@ def completion(answer: ExtractiveAnswer, usage: Usage) -> bytes:
 
 
 def chunks(answer: ExtractiveAnswer, usage: Usage, *, include_usage: bool) -> Iterator[bytes]:
-    """The same answer as server-sent events: a sentence each, the finish, the usage if asked for, `[DONE]`."""
+    """The same answer as server-sent events: a quoted sentence each, the finish, the usage if asked for, `[DONE]`."""
     head = _head("chat.completion.chunk")
-    for position, sentence in enumerate(_sentences(answer.text)):
-        delta = {"role": "assistant", "content": sentence} if position == 0 else {"content": sentence}
+    for position, quote in enumerate(_quotes(answer.text)):
+        delta = {"role": "assistant", "content": quote} if position == 0 else {"content": quote}
         yield _event(head | {"choices": [_choice(delta, None)]})
     yield _event(head | {"choices": [_choice({}, "stop")], "penstock": _grounds(answer)})
     if include_usage:
@@ -86,16 +85,9 @@ def _grounds(answer: ExtractiveAnswer) -> dict[str, Any]:
     return {"answered": answer.answered, "citations": citations}
 
 
-def _sentences(text: str) -> Iterator[str]:
-    """The text in pieces that join to exactly the text: each sentence with the white space before it."""
-    start = 0
-    spans = sentence_spans(text)
-    for position, (_, end) in enumerate(spans):
-        stop = len(text) if position == len(spans) - 1 else end
-        yield text[start:stop]
-        start = stop
-    if not spans:
-        yield text
+def _quotes(text: str) -> list[str]:
+    """The text in pieces that join to exactly the text: each quoted sentence together with its source."""
+    return re.split(r"(?=\n\n)", text)
 
 
 def _tokens(text: str) -> int:

@@ -110,7 +110,7 @@ async def _events(
             async with asyncio.timeout_at(deadline):
                 piece = await response.content.readany()
             if not piece:
-                raise UpstreamError(f"{endpoint.name} ended its answer before it was complete.")
+                raise UpstreamError(_cut_short(endpoint, splitter.pending))
             events = held + splitter.feed(piece)
             if not started and not watch.open(events):
                 held = events
@@ -133,6 +133,18 @@ async def _events(
         raise failure
     watch.failed = True
     yield error_event(failure.message, failure.code)
+
+
+def _cut_short(endpoint: Endpoint, rest: bytes) -> str:
+    """What to say of a stream that ended too early. Some servers put a plain JSON error where events should be."""
+    try:
+        content = orjson.loads(rest)
+    except orjson.JSONDecodeError:
+        content = None
+    stated = error_message(content.get("error")) if isinstance(content, dict) else None
+    return (
+        f"{endpoint.name} failed: {stated}" if stated else f"{endpoint.name} ended its answer before it was complete."
+    )
 
 
 async def _finish(response: aiohttp.ClientResponse) -> None:

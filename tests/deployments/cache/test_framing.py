@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.cache.framing import VERSION, decode, encode
@@ -7,6 +7,7 @@ from deployments.protocols import CachedAnswer
 METADATA = st.dictionaries(st.text(max_size=5), st.none() | st.integers(0, 2**53 - 1) | st.text(max_size=5), max_size=4)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), METADATA)
 def test_an_answer_comes_back_as_it_was(body: bytes, metadata: dict[str, object]) -> None:
     answer = CachedAnswer(body, metadata)
@@ -15,12 +16,14 @@ def test_an_answer_comes_back_as_it_was(body: bytes, metadata: dict[str, object]
     assert decode(stored, max_bytes=1000) == answer
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_anything_else_is_nothing(stored: bytes) -> None:
     assert decode(stored, max_bytes=1000) is None
     assert decode(VERSION + stored, max_bytes=1000) is None
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_damaged_answer_is_nothing(data: st.DataObject) -> None:
     stored = encode(CachedAnswer(b"The answer is 42. " * 5, {"cost": 1}), max_bytes=1000)

@@ -2,7 +2,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from deployments.cache.key import answer_key
@@ -48,6 +48,7 @@ def canonical(value: Any) -> Any:
     return [canonical(inner) for inner in value] if isinstance(value, list) else value
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.data(), st.sampled_from(sorted(FIELDS)))
 def test_any_difference_in_any_field_changes_the_key(data: st.DataObject, name: str) -> None:
     other = data.draw(FIELDS[name])
@@ -55,6 +56,7 @@ def test_any_difference_in_any_field_changes_the_key(data: st.DataObject, name: 
     assert answer_key(**{**REQUEST, name: other}) != answer_key(**REQUEST)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.fixed_dictionaries(FIELDS), st.randoms())
 def test_the_order_of_keys_does_not(request: dict[str, Any], order: random.Random) -> None:
     assert answer_key(**shuffled(request, order)) == answer_key(**request)

@@ -2,6 +2,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 from aiohttp import web
@@ -153,6 +154,24 @@ async def test_a_server_that_is_not_there_is_unavailable(ask: Ask) -> None:
                 await stage.complete(ask(provider="compatible", model="m"))
         finally:
             await stage.close()
+
+
+async def test_a_connection_that_could_not_be_made_is_tried_once_more(
+    provider: Any, caller: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.script = answers(ANSWER)
+    session = caller._client._session
+    connect, failures = session.connector.connect, [1]
+
+    async def flaky(*args: Any, **kwargs: Any) -> Any:
+        if failures:
+            failures.pop()
+            raise aiohttp.ClientConnectorError(args[0].connection_key, OSError(111, "refused"))
+        return await connect(*args, **kwargs)
+
+    monkeypatch.setattr(session.connector, "connect", flaky)
+    assert (await caller.complete(ask())).body == ANSWER
+    assert len(provider.seen) == 1
 
 
 async def test_a_provider_without_a_key_is_unavailable_and_names_the_variable(caller: Any, ask: Ask) -> None:

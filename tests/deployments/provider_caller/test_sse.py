@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.provider_caller.sse import EventSplitter, parse_events
@@ -35,6 +35,7 @@ def split(stream: bytes, cuts: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in pairwise(edges)]
 
 
+@settings(deadline=None)
 @given(streams(), st.lists(st.integers(0, 10_000), max_size=12))
 def test_events_come_out_whole_and_unchanged_however_the_bytes_are_cut(
     stream: tuple[bytes, list[bytes]], cuts: list[int]
@@ -46,6 +47,7 @@ def test_events_come_out_whole_and_unchanged_however_the_bytes_are_cut(
     assert [event.data for piece in pieces for event in parse_events(piece)] == stream[1]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.lists(st.integers(0, 10_000), max_size=8))
 def test_no_byte_of_any_input_is_lost(stream: bytes, cuts: list[int]) -> None:
     splitter = EventSplitter()

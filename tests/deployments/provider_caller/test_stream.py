@@ -94,6 +94,14 @@ async def test_an_error_as_the_first_event_is_raised_with_its_words(
         await collect(caller.stream(ask()))
 
 
+async def test_a_plain_json_error_in_place_of_events_is_raised_with_its_words(
+    provider: Any, caller: Any, ask: Ask, stream_of: Any
+) -> None:
+    provider.script = stream_of(b'{"error":{"message":"no capacity"}}')
+    with pytest.raises(UpstreamError, match="no capacity"):
+        await collect(caller.stream(ask()))
+
+
 async def test_a_refusal_of_a_streamed_request_is_raised(provider: Any, caller: Any, ask: Ask) -> None:
     async def refuses(request: web.Request) -> web.Response:
         return web.json_response({"error": {"message": "no such model"}}, status=404)

@@ -1,5 +1,5 @@
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.protocols import Usage
@@ -14,6 +14,7 @@ def chunk(text: str) -> bytes:
     return b"data: " + orjson.dumps({"choices": [{"delta": {"content": text}}], "usage": None})
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TRICKY, ENDS)), st.lists(st.tuples(TRICKY, ENDS)), ENDS)
 def test_only_a_real_end_ends_a_stream(
     before: list[tuple[str, bytes]], after: list[tuple[str, bytes]], ends: bytes
@@ -28,6 +29,7 @@ def test_only_a_real_end_ends_a_stream(
     assert (watch.done, watch.failed) == (True, False)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TRICKY, ENDS)), ENDS)
 def test_usage_is_found_wherever_it_stands(around: list[tuple[str, bytes]], ends: bytes) -> None:
     text = b"".join(chunk(words) + end for words, end in around)
