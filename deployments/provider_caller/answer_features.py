@@ -28,16 +28,9 @@ whether it holds what is asked for, a date being the surest to tell."""
 SEMANTIC_FEATURES = ("max_similarity", "cosine")
 """Columns of `semantic_features`."""
 
-ANSWER_FEATURES = (
-    "cosine",
-    "max_similarity",
-    "weakest_word",
-    "best_coverage",
-    "coverage_of_all",
-    "absent_names",
-    "absent_words",
-)
-"""Columns of `answer_features`."""
+ANSWER_FEATURES = ("cosine", "max_similarity", "absent_names")
+"""Columns of `answer_features`: the best of the sentences that were looked at closely, and how many names and numbers
+of the question stand in no sentence at all."""
 
 LOOSE = 0.7
 """What another form of a word counts."""
@@ -84,46 +77,24 @@ def match(term: str, sentence: Sentence) -> float:
 
 
 def semantic_features(question: Question, embeddings: Embeddings) -> Features:
-    """float32 [sentences, SEMANTIC_FEATURES]. embeddings: of the question, then of each sentence, with tokens."""
+    """float32 [sentences, SEMANTIC_FEATURES]. embeddings: of the question, then of each sentence, with tokens.
+
+    max_similarity: the mean over the question's content tokens of the best cosine in the sentence.
+    """
     cosines = embeddings.sentences[1:] @ embeddings.sentences[0]
-    words = word_similarities(question, embeddings)
-    # Without token vectors (a provider's embeddings) the sentence vectors stand in.
-    late = words.mean(axis=1) if words.size else cosines
+    if embeddings.tokens and all(len(tokens.vectors) for tokens in embeddings.tokens):
+        asked = _content_tokens(question, embeddings)
+        late = [float((asked @ tokens.vectors.T).max(axis=1).mean()) for tokens in embeddings.tokens[1:]]
+    else:
+        late = cosines.tolist()  # A provider's embeddings come without token vectors.
     return np.stack([late, cosines], axis=1).astype(np.float32)
 
 
-def word_similarities(question: Question, embeddings: Embeddings) -> NDArray[np.float32]:
-    """float32 [sentences, t]: best cosine of each content token of the question in each sentence; [0, 0] without
-    token vectors."""
-    if not embeddings.tokens or not all(len(tokens.vectors) for tokens in embeddings.tokens):
-        return np.empty((0, 0), dtype=np.float32)
-    asked = _content_tokens(question, embeddings)
-    best = [(asked @ tokens.vectors.T).max(axis=1) for tokens in embeddings.tokens[1:]]
-    return np.stack(best).astype(np.float32)
-
-
-def answer_features(
-    question: Question, sentences: Sequence[Sentence], lexical: Features, embeddings: Embeddings
-) -> NDArray[np.float32]:
-    """float32 [ANSWER_FEATURES]. sentences: all; lexical: their features; embeddings: of the question and the
-    sentences that were looked at closely."""
-    semantic = semantic_features(question, embeddings)
-    words = word_similarities(question, embeddings)
-    weights = term_weights(question, sentences)
-    total = sum(weights.values()) or 1.0
-    held = {term: max((match(term, sentence) for sentence in sentences), default=0.0) for term in question.terms}
-    return np.array(
-        [
-            semantic[:, 1].max(),
-            semantic[:, 0].max(),
-            words.max(axis=0).min() if words.size else semantic[:, 1].max(),
-            lexical[:, 1].max(),
-            sum(weights[term] * held[term] for term in weights) / total,
-            sum(held[name] == 0 for name in question.names),
-            sum(value == 0 for value in held.values()) / len(held) if held else 1,
-        ],
-        dtype=np.float32,
-    )
+def answer_features(question: Question, sentences: Sequence[Sentence], semantic: Features) -> NDArray[np.float32]:
+    """float32 [ANSWER_FEATURES]. sentences: all that were read. semantic: `semantic_features` of the shortlist."""
+    late, cosine = semantic.max(axis=0)
+    absent = sum(all(match(name, sentence) == 0 for sentence in sentences) for name in question.names)
+    return np.array([cosine, late, absent], dtype=np.float32)
 
 
 def _content_tokens(question: Question, embeddings: Embeddings) -> Vectors:

@@ -22,7 +22,7 @@ from deployments.retriever.fusion import top_k
 
 PASSAGES = 5
 """Passages that are read."""
-SHORTLIST = 5
+SHORTLIST = 4
 """Sentences that are embedded."""
 QUOTES = 3
 NO_ANSWER = "No passage answers this."
@@ -66,9 +66,10 @@ class LocalProvider:
         shortlist = top_k(lexical @ LEXICAL, SHORTLIST)
         texts = [question, *(sentences[position].text for position in shortlist)]
         embeddings = await self._embedder.embed(texts, tokens=True)
-        if answer_features(asked, sentences, lexical, embeddings) @ ANSWERED + ANSWERED_BIAS < 0:
+        semantic = semantic_features(asked, embeddings)
+        if answer_features(asked, sentences, semantic) @ ANSWERED + ANSWERED_BIAS < 0:
             return UNANSWERED
-        scores = np.concatenate([lexical[shortlist], semantic_features(asked, embeddings)], axis=1) @ SENTENCE
+        scores = np.concatenate([lexical[shortlist], semantic], axis=1) @ SENTENCE
         best = [(sentences[shortlist[place]], float(scores[place])) for place in top_k(scores, QUOTES)]
         quotes = tuple(Quote(sentence.passage + 1, sentence.text, score) for sentence, score in best)
         return ExtractiveAnswer(True, quotes, "\n\n".join(f"“{quote.text}” [{quote.passage}]" for quote in quotes))
