@@ -7,6 +7,7 @@
 """
 
 import asyncio
+from uuid import UUID
 
 import asyncpg
 import numpy as np
@@ -155,8 +156,9 @@ async def _passages(
 
 def _passage(row: PassageRow, scores: dict[str, float]) -> Passage:
     return Passage(
-        chunk_id=row.chunk_id,
-        document_id=row.document_id,
+        # Plain UUIDs: asyncpg's own kind is unknown to JSON encoders and to processes without asyncpg.
+        chunk_id=UUID(int=row.chunk_id.int),
+        document_id=UUID(int=row.document_id.int),
         document=row.title,
         source=row.source,
         heading=row.heading,

@@ -6,6 +6,7 @@ up to v. `documents.version` is the version that brought the document's present 
 updates only, however long the chunks took.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Any
@@ -197,7 +198,8 @@ class Store:
                 collection,
             )
             chunks = [part async for part in _chunks(connection, [document[0] for document in changed], vectors)]
-        return Changes(Collection(*row), [DocumentRow(*document) for document in changed], _ids(living), chunks)
+        ids = await asyncio.to_thread(_ids, living)
+        return Changes(Collection(*row), [DocumentRow(*document) for document in changed], ids, chunks)
 
 
 async def _claim(connection: Connection, collection: UUID, document: NewDocument) -> UUID | None:

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -41,6 +42,7 @@ async def test_a_passage_says_where_it_comes_from(library: Make, vectors: str) -
     [passage] = (await shelf.stage.search(shelf.query("A pull.", k=1))).passages
     assert (passage.document_id, passage.document, passage.source) == (document, "Forces", "forces")
     assert (passage.heading, passage.text) == ("Forces", "A pull.")
+    assert type(passage.chunk_id) is type(passage.document_id) is UUID
     assert (passage.subject, passage.class_level) == ("physics", "grade-8")
 
 
