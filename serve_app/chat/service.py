@@ -25,7 +25,7 @@ from deployments.protocols import (
     Stages,
     StreamStart,
 )
-from kit.errors import DeadlineError, RateLimitError, UnavailableError, UpstreamError
+from kit.errors import DeadlineError, PenstockError, RateLimitError, UnavailableError, UpstreamError
 from serve_app.chat import prompt
 from serve_app.chat.answers import Answer, AnswerStream, Ask, Plan, from_cache, to_metadata
 from serve_app.chat.caching import AnswerKeys
@@ -79,7 +79,7 @@ class ChatService:
         if cached is not None:
             return from_cache(cached)
         plan = await self._plan(ask)
-        reply = await self._call(ask, plan)
+        reply, failure = await self._call(ask, plan)
         answer = Answer(
             body=reply.body,
             status=reply.status,
@@ -89,7 +89,7 @@ class ChatService:
             cache="miss" if key else "off",
             cost=reply.usage.cost if reply.usage else None,
             operation=plan.route.operation,
-            reason=plan.route.reason,
+            reason=_reason(plan, failure),
             passages=plan.passages,
         )
         if key and reply.status == 200:
@@ -104,7 +104,7 @@ class ChatService:
             answer = from_cache(cached)
             return AnswerStream(answer, _once(replayed(answer.body, include_usage=ask.chat.include_usage)))
         plan = await self._plan(ask)
-        start, events = await self._open(ask, plan)
+        start, events, failure = await self._open(ask, plan)
         answer = Answer(
             body=b"",
             status=start.status,
@@ -114,7 +114,7 @@ class ChatService:
             cache="miss" if key else "off",
             cost=None,
             operation=plan.route.operation,
-            reason=plan.route.reason,
+            reason=_reason(plan, failure),
             passages=plan.passages,
         )
         return AnswerStream(answer, self._relay(ask, plan, answer, events))
@@ -167,24 +167,29 @@ class ChatService:
             RouteRequest(tenant=ask.tenant, model=ask.model, question=ask.question, vector=vector, grounded=grounded)
         )
 
-    async def _call(self, ask: Ask, plan: Plan) -> ProviderReply:
-        failure: Exception | None = None
+    async def _call(self, ask: Ask, plan: Plan) -> tuple[ProviderReply, PenstockError | None]:
+        """The first answer, and the failure that came before it, if any."""
+        failure: PenstockError | None = None
         for provider, model in plan.attempts():
             try:
-                return await self._stages.provider_caller.complete(_provider_request(ask, plan, provider, model))
+                request = _provider_request(ask, plan, provider, model)
+                return await self._stages.provider_caller.complete(request), failure
             except WORTH_A_FALLBACK as error:
                 failure = failure or error
         raise failure or UnavailableError("No provider is at hand.")
 
-    async def _open(self, ask: Ask, plan: Plan) -> tuple[StreamStart, AsyncIterator[StreamStart | bytes]]:
-        failure: Exception | None = None
+    async def _open(
+        self, ask: Ask, plan: Plan
+    ) -> tuple[StreamStart, AsyncIterator[StreamStart | bytes], PenstockError | None]:
+        """The first stream that has begun, and the failure that came before it, if any."""
+        failure: PenstockError | None = None
         for provider, model in plan.attempts():
             events = self._stages.provider_caller.stream(_provider_request(ask, plan, provider, model))
             try:
                 start = await anext(events)
                 if not isinstance(start, StreamStart):
                     raise UpstreamError("The stream did not say who answers.")
-                return start, events
+                return start, events, failure
             except StopAsyncIteration:
                 failure = failure or UpstreamError("The provider's stream was empty.")
             except WORTH_A_FALLBACK as error:
@@ -229,6 +234,13 @@ class ChatService:
         key = self._keys.key(ask, plan.version)
         stored = CachedAnswer(answer.body, to_metadata(answer))
         self._background.start(self._stages.cache.put(key, stored, operation=plan.route.operation))
+
+
+def _reason(plan: Plan, failure: PenstockError | None) -> str:
+    """Why this model answers; a fallback says what it stands in for."""
+    if failure is None:
+        return plan.route.reason
+    return f"{plan.route.reason} {plan.route.model} failed, so a fallback answers: {failure.message}"
 
 
 def _provider_request(ask: Ask, plan: Plan, provider: str, model: str) -> ProviderRequest:

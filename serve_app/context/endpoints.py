@@ -10,7 +10,7 @@ from serve_app.context.service import ContextService
 from serve_app.http.bodies import read_model
 from serve_app.http.context import context_of
 from serve_app.http.responses import model_response
-from serve_app.http.routes import new_router, request_body
+from serve_app.http.routes import new_router, path_parameter, request_body
 
 
 def context_router(service: ContextService) -> APIRouter:
@@ -40,7 +40,12 @@ def context_router(service: ContextService) -> APIRouter:
             SearchResponse(collection=wanted.collection, version=result.version, count=len(results), results=results)
         )
 
-    @router.get("/v1/context/{id}", tags=["context"], response_model=Document)
+    @router.get(
+        "/v1/context/{id}",
+        tags=["context"],
+        response_model=Document,
+        openapi_extra=path_parameter("id", "Id of a document."),
+    )
     async def document(request: Request) -> Response:
         """A document with its chunks."""
         context = context_of(request)

@@ -20,6 +20,9 @@ CHECK_TIMEOUT = 2.0
 FRESH_FOR = 2.0
 """Seconds that a report is given again: anybody may ask for it."""
 
+PROVIDER_FRESH_FOR = 30.0
+"""Seconds between two connections to a provider."""
+
 VERSION = version("penstock")
 
 
@@ -31,8 +34,12 @@ class HealthService:
     ) -> None:
         self._repository = repository
         self._redis = redis
-        self._catalogue = catalogue
         self._context = context
+        self._providers = {
+            state.id: _Provider(catalogue, state.id, len(state.models))
+            for state in catalogue.states()
+            if state.available
+        }
         self._started = time.monotonic()
         self._reached_database = False
         self._report: tuple[float, dict[str, Component]] | None = None
@@ -71,9 +78,7 @@ class HealthService:
             "redis": self._check_redis,
             "vector_store": self._vector_store,
         }
-        for state in self._catalogue.states():
-            if state.available:
-                checks[state.id] = _Provider(self._catalogue, state.id, len(state.models)).check
+        checks |= {id: provider.check for id, provider in self._providers.items()}
         components = await asyncio.gather(*(_measured(check) for check in checks.values()))
         return {**dict(zip(checks, components, strict=True)), LOCAL: Component(status="healthy", models=1)}
 
@@ -103,19 +108,31 @@ class _Provider:
         self._catalogue = catalogue
         self._id = id
         self._models = models
+        self._checked: float | None = None
+        self._reachable = False
 
     async def check(self) -> Component:
+        """Connect, or say again what was found less than PROVIDER_FRESH_FOR ago. Raises UnavailableError."""
+        if self._checked is None or time.monotonic() - self._checked > PROVIDER_FRESH_FOR:
+            self._reachable = await self._connects()
+            self._checked = time.monotonic()
+        if not self._reachable:
+            raise UnavailableError("It cannot be reached now.")
+        return Component(status="healthy", models=self._models)
+
+    async def _connects(self) -> bool:
         endpoint = self._catalogue.endpoint(self._id)
         if endpoint is None:
-            raise UnavailableError("It is not configured any more.")
+            return False
         url = urlsplit(endpoint.base_url)
         port = url.port or (443 if url.scheme == "https" else 80)
         try:
-            _, writer = await asyncio.open_connection(url.hostname, port)
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                _, writer = await asyncio.open_connection(url.hostname, port)
         except OSError:
-            raise UnavailableError(f"{endpoint.name} cannot be reached now.") from None
+            return False
         writer.close()
-        return Component(status="healthy", models=self._models)
+        return True
 
 
 async def _measured(check: Callable[[], Awaitable[Component]]) -> Component:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
@@ -63,6 +64,17 @@ class App(FastAPI):
             telemetry={"tracing": False, "metrics": False, "logs": False},
         )
         self._gateway = gateway
+
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's document, and how a key is sent."""
+        document = super().openapi()
+        schemes = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        }
+        document.setdefault("components", {})["securitySchemes"] = schemes
+        document["security"] = [{name: []} for name in schemes]
+        return document
 
     def build_middleware_stack(self) -> ASGIApp:
         """The gateway around the router."""

@@ -12,6 +12,9 @@ from serve_app.http.errors import invalid
 
 T = TypeVar("T", bound=pydantic.BaseModel)
 
+MAX_DEPTH = 200
+"""Levels of arrays and objects; a provider's request has fewer than ten beside a JSON schema."""
+
 
 def refuse_declared_size(scope: Scope, limit: int) -> None:
     """Raise TooLargeError when the request says that its body is over the limit."""
@@ -61,11 +64,22 @@ def json_object(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         problem = f"must be valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         raise ValidationError(f"The request body {problem}.", details={"body": [problem]}) from None
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _refuse_depth(value)
     if not isinstance(value, dict):
         raise ValidationError(
             "The request body must be a JSON object.", details={"body": [f"must be an object, not {kind_of(value)}"]}
         )
     return value
+
+
+def _refuse_depth(value: Any) -> None:
+    """orjson reads deeper structures than it writes: what cannot be passed on is refused here."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        problem = f"must not be nested deeper than {MAX_DEPTH} levels"
+        raise ValidationError(f"The request body {problem}.", details={"body": [problem]}) from None
 
 
 def kind_of(value: object) -> str:

@@ -107,7 +107,7 @@ def render(error: PenstockError, request_id: str, *, compatible: bool) -> Respon
         headers["www-authenticate"] = "Bearer"
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
-    elif error.status == 503:
+    elif error.status in (429, 503):
         headers["retry-after"] = "1"
     if error.should_retry is not None:
         headers["x-should-retry"] = "true" if error.should_retry else "false"

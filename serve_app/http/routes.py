@@ -32,6 +32,14 @@ def new_router() -> APIRouter:
     return APIRouter(route_class=DirectRoute)
 
 
+def path_parameter(name: str, description: str) -> dict[str, Any]:
+    """The OpenAPI entry of a parameter in the path."""
+    schema = {"type": "string"}
+    return {
+        "parameters": [{"name": name, "in": "path", "required": True, "description": description, "schema": schema}]
+    }
+
+
 def request_body(model: type[BaseModel]) -> dict[str, Any]:
     """The OpenAPI entry of a JSON body with a model's schema, references resolved."""
     schema = model.model_json_schema()

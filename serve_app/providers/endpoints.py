@@ -7,7 +7,7 @@ from starlette.responses import Response
 from serve_app.http.bodies import read_model
 from serve_app.http.context import context_of
 from serve_app.http.responses import json_response, model_response
-from serve_app.http.routes import new_router, request_body
+from serve_app.http.routes import new_router, path_parameter, request_body
 from serve_app.providers.schemas import AvailableModels, EmbeddingsRequest, Model, ModelList
 from serve_app.providers.service import ProvidersService
 
@@ -30,7 +30,12 @@ def providers_router(service: ProvidersService) -> APIRouter:
         context.operation = "models"
         return model_response(AvailableModels(models=await service.available(context.caller.tenant)))
 
-    @router.get("/v1/models/{id:path}", tags=["compatible"], response_model=Model)
+    @router.get(
+        "/v1/models/{id:path}",
+        tags=["compatible"],
+        response_model=Model,
+        openapi_extra=path_parameter("id", "Id of a model, slashes included."),
+    )
     async def model(request: Request) -> Response:
         """One model; its id may hold slashes."""
         context = context_of(request)

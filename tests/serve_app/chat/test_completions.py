@@ -136,6 +136,7 @@ async def test_the_answer_of_a_fallback_is_given_and_not_kept(api: Any) -> None:
     for _ in range(2):
         response = await api.chat(f"down@{api.collection}", "Rain forms when?", temperature=0)
         assert response.headers["x-penstock-provider"] == "local"
+        assert "down failed, so a fallback answers" in response.headers["x-penstock-route-reason"]
         assert response.headers["x-penstock-cache"] == "miss"
         streamed = await api.chat(f"down@{api.collection}", "Rain forms when?", temperature=0, stream=True)
         assert streamed.headers["x-penstock-provider"] == "local"

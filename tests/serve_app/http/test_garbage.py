@@ -63,3 +63,11 @@ async def test_ids_of_any_text_are_not_found(api: Any, text: str) -> None:
     id = quote(text.encode("utf-8", "replace"), safe="")
     for path in (f"/v1/models/x{id}", f"/v1/context/x{id}"):
         assert (await api.client.get(path)).status_code == 404
+
+
+async def test_a_body_that_is_nested_too_deeply_is_refused(api: Any) -> None:
+    deep = b"[" * 300 + b"]" * 300
+    body = b'{"model":"mock/echo","messages":[{"role":"user","content":"x"}],"deep":' + deep + b"}"
+    response = await api.client.post("/v1/chat/completions", content=body)
+    assert response.status_code == 400
+    assert "nested" in response.json()["error"]["message"]

@@ -122,6 +122,8 @@ async def test_the_documentation_is_open_and_names_every_path(api: Any) -> None:
     body = document["paths"]["/v1/context/search"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["properties"]["filters"]["properties"].keys() == {"subject", "class_level", "source"}
     assert "$ref" not in str(body)
+    assert document["paths"]["/v1/models/{id}"]["get"]["parameters"][0]["name"] == "id"
+    assert document["security"] == [{"bearer": []}, {"apiKey": []}]
 
 
 async def test_every_request_is_counted_for_the_ingress(api: Any) -> None:
