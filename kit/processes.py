@@ -183,6 +183,7 @@ def stop(
     deadline = time.monotonic() + timeout
     for root in roots:
         root.send(stop_signal)
+        root.send(signal.SIGCONT)  # a stopped process would not act on the other one
     asked = False
     while time.monotonic() < deadline:
         living = [root for root in roots if root.alive()]

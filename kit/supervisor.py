@@ -255,5 +255,6 @@ def last_lines(log: Path, start: int = 0) -> list[str]:
 def _write_record(run: Path, service: Service, process: ProcessIdentity) -> None:
     entry = {"pid": process.pid, "started": process.started, "stop_signal": int(service.stop_signal)}
     temporary = run / f"{service.name}.tmp"
+    temporary.touch(mode=0o600)
     temporary.write_text(json.dumps(entry))
     temporary.replace(run / f"{service.name}.json")

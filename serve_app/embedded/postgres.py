@@ -125,7 +125,7 @@ class Postgres(EmbeddedServer):
         )
         identity = ProcessIdentity.of(process.pid)
         try:
-            while (status := process.poll()) is None:  # noqa: ASYNC110 - the program tells nobody else
+            while (status := process.poll()) is None:
                 await asyncio.sleep(0.02)
         finally:
             if identity is not None:

@@ -87,10 +87,10 @@ def _as_plain_user() -> list[str]:
     return command
 
 
-@pytest.fixture(params=["as this user", "as a plain user"])
+@pytest.fixture
 def platform(request):
-    """A platform on a new home, once for the user of the tests and, when that is root, once for a plain user."""
-    plain = request.param == "as a plain user"
+    """A platform on a new home, of the user who runs the tests; of a plain user with the indirect parameter True."""
+    plain = getattr(request, "param", False)
     if plain and (os.geteuid() != 0 or shutil.which("setpriv") is None):
         pytest.skip("the tests run as a plain user already, or there is no setpriv")
     home = Path(tempfile.mkdtemp(prefix="pst-"))

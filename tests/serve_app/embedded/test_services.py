@@ -1,7 +1,12 @@
 import json
 import os
+import shutil
 import signal
+import socket
 import stat
+import subprocess
+import tempfile
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -9,8 +14,16 @@ import psutil
 import pytest
 import redis.asyncio
 
+from deployments.settings import Settings
+from kit.errors import SetupError
 from kit.processes import ProcessIdentity
-from serve_app.embedded.home import open_home
+from kit.supervisor import Supervisor
+from serve_app.embedded import binaries
+from serve_app.embedded.home import open_home, reachable
+from serve_app.embedded.ports import port_for
+from serve_app.embedded.services import ServiceUrls, read_service_urls, start_services
+
+BOTH_USERS = pytest.mark.parametrize("platform", [False, True], indirect=True, ids=["this user", "a plain user"])
 
 
 def maintenance(urls):
@@ -37,6 +50,7 @@ def addresses(urls):
     return {key: value for key, value in urls.items() if key.endswith("_URL")}
 
 
+@BOTH_USERS
 async def test_data_and_addresses_survive_the_death_of_each_server_and_of_everything(platform):
     urls = platform.start()
     await write(urls)
@@ -113,7 +127,8 @@ def test_a_locked_home_says_who_holds_it(platform):
     platform.process = first
 
 
-def test_everything_is_private_and_on_loopback_and_no_password_is_shown(platform):
+@BOTH_USERS
+async def test_everything_is_private_and_on_loopback_and_nobody_gets_in_without_a_password(platform):
     urls = platform.start()
     for path in platform.home.rglob("*"):
         owner_only = stat.S_IMODE(path.lstat().st_mode) & 0o077 == 0
@@ -123,15 +138,12 @@ def test_everything_is_private_and_on_loopback_and_no_password_is_shown(platform
     for name in ("postgres", "redis"):
         server = psutil.Process(urls[name])
         assert server.uids().effective != 0
-        listening = [socket for socket in server.net_connections() if socket.status == "LISTEN"]
-        assert {socket.laddr.ip for socket in listening} == {"127.0.0.1"}
+        listening = [one for one in server.net_connections() if one.status == "LISTEN"]
+        assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
         assert not any(secret in argument for argument in server.cmdline() for secret in secrets)
         log = (platform.home / "logs" / f"{name}.log").read_text()
         assert not any(secret in log for secret in secrets)
 
-
-async def test_nobody_gets_in_without_the_password(platform):
-    urls = platform.start()
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(maintenance(urls).replace(urlsplit(urls["DATABASE_URL"]).password, "guess"))
     parts = urlsplit(urls["REDIS_URL"])
@@ -142,4 +154,70 @@ async def test_nobody_gets_in_without_the_password(platform):
 
 @pytest.fixture
 def home(tmp_path_factory):
-    return open_home(tmp_path_factory.mktemp("home"))
+    folder = Path(tempfile.mkdtemp(prefix="pst-"))
+    yield open_home(folder)
+    shutil.rmtree(folder)
+
+
+async def test_servers_of_ones_own_are_used_and_none_is_started(home, services):
+    settings = Settings(home=home.path, database={"url": services.database_url}, redis={"url": services.redis_url})
+    with home.lock():
+        async with Supervisor(home.run, home.logs, marker=home.marker) as supervisor:
+            urls = await start_services(settings, supervisor, home)
+            assert supervisor.identity("postgres") is None
+        assert urls == ServiceUrls(services.database_url, services.redis_url)
+        assert read_service_urls(home) == urls
+    assert urlsplit(urls.database_url).password not in repr(urls)
+    with pytest.raises(SetupError, match="penstock up"):
+        read_service_urls(home)
+
+
+@pytest.mark.parametrize("name", ["database", "redis"])
+async def test_a_server_of_ones_own_that_does_not_answer_is_named_without_its_password(home, name):
+    scheme = {"database": "postgresql", "redis": "redis"}[name]
+    settings = Settings(
+        home=home.path,
+        **{"database": {"url": "postgresql://x@127.0.0.1:1"}, name: {"url": f"{scheme}://u:secret@127.0.0.1:1/x"}},
+    )
+    async with Supervisor(home.run, home.logs, marker=home.marker) as supervisor:
+        with pytest.raises(SetupError, match=r"127\.0\.0\.1:1") as caught:
+            await start_services(settings, supervisor, home)
+    assert "secret" not in caught.value.message
+
+
+def test_missing_programs_are_named_with_the_remedy(home, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for find, variable in ((binaries.postgres_folder, "DATABASE_URL"), (binaries.redis_server, "REDIS_URL")):
+        with pytest.raises(SetupError, match=r"penstock\[embedded\]") as caught:
+            find(home)
+        assert variable in caught.value.message
+
+
+def test_programs_that_the_servers_user_cannot_reach_are_copied_once_into_the_home(home, monkeypatch):
+    monkeypatch.setattr(binaries, "_usable", lambda home, program: False)
+    folder = binaries.postgres_folder(home)
+    assert folder.is_relative_to(home.bin)
+    copied = (folder / "bin" / "postgres").stat().st_ino
+    programs = [folder / "bin" / "postgres", folder / "bin" / "initdb", binaries.redis_server(home)]
+    for program in programs:
+        assert subprocess.run([program, "--version"], check=True, capture_output=True).stdout
+        assert home.account is None or reachable(program, home.account)
+    assert (binaries.postgres_folder(home) / "bin" / "postgres").stat().st_ino == copied
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user's servers run as that user")
+def test_a_home_that_the_servers_user_cannot_enter_is_refused_and_its_parents_stay_closed(tmp_path):
+    parent = tmp_path / "closed"
+    parent.mkdir(mode=0o700)
+    with pytest.raises(SetupError, match="cannot enter"):
+        open_home(parent / "home")
+    assert stat.S_IMODE(parent.stat().st_mode) == 0o700
+
+
+async def test_a_port_that_a_stranger_took_meanwhile_is_replaced(home):
+    port = port_for(home, "postgres")
+    assert port_for(home, "postgres") == port
+    with socket.create_server(("127.0.0.1", port)):
+        other = port_for(home, "postgres")
+    assert other != port
+    assert port_for(home, "postgres") == other
