@@ -16,7 +16,7 @@ from kit.words import stem, words
 
 TIDES = "The Moon pulls the water of the oceans. Tides rise twice a day. A spring tide comes at full moon."
 LEAF = (
-    "Leaves make sugar from light. Chlorophyll, the green pigment, catches the light. Jan Ingenhousz saw this in 1779."
+    "Leaves make sugar from light. Chlorophyll, the green pigment, catches the light. Jan Ingenhousz saw it in 1779."
 )
 RUST = "## Rust\n\nIron rusts in damp air. Steel rusts because it holds iron.\n\n- zinc protects it\n- paint too"
 
