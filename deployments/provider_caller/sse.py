@@ -12,7 +12,6 @@ from kit.errors import UpstreamError
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
-# A lone "\r" at the end may be half of "\r\n": `feed` waits for the next byte before it decides.
 _LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
 _BOUNDARY = re.compile(_LINE_END + _LINE_END)
 _LINES = re.compile(rb"\r\n|\n|\r")
@@ -56,9 +55,8 @@ def _last_boundary(buffer: bytes, start: int) -> int:
     if b"\r" not in buffer:
         found = buffer.rfind(b"\n\n", start)
         return found + 2 if found >= 0 else 0
-    if start and buffer[start - 1 : start + 1] == b"\r\n":
-        start -= 1
-    stop = len(buffer) - 1 if buffer.endswith(b"\r") else len(buffer)
+    # `\n\r` is most likely an unfinished `\r\n\r\n`, and clients look for the whole of it.
+    stop = len(buffer) - 1 if buffer.endswith(b"\n\r") else len(buffer)
     end = 0
     for boundary in _BOUNDARY.finditer(buffer, start, stop):
         end = boundary.end()
