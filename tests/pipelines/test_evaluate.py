@@ -34,22 +34,17 @@ def write(folder: Path, *, answers: bool = True) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def evaluation_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
 def evaluate(capsys: pytest.CaptureFixture[str], home: Path, dataset: Path, *more: str) -> dict:
     assert main(["retrieval", "--dataset", str(dataset), "--home", str(home), "--json", *more]) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def test_a_small_data_set_is_ranked_and_answered(
-    capsys: pytest.CaptureFixture[str], evaluation_home: Path, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], model_home: Path, tmp_path: Path
 ) -> None:
     unanswerable = tmp_path / "unanswerable.jsonl"
     unanswerable.write_text('{"question": "Which airline flies from Lima to Cusco?"}\n')
-    report = evaluate(capsys, evaluation_home, write(tmp_path / "small"), "--unanswerable", str(unanswerable))
+    report = evaluate(capsys, model_home, write(tmp_path / "small"), "--unanswerable", str(unanswerable))
     assert (report["documents"], report["queries"]) == (4, 3)
     assert set(report["rankings"]) == {"bm25", "dense", "hybrid", "reranked"}
     assert report["rankings"]["reranked"]["ndcg_at_10"] == 1
@@ -60,10 +55,10 @@ def test_a_small_data_set_is_ranked_and_answered(
 
 
 def test_a_second_run_finds_the_same_and_embeds_nothing_anew(
-    capsys: pytest.CaptureFixture[str], evaluation_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], model_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write(tmp_path / "small", answers=False)
-    first = evaluate(capsys, evaluation_home, folder)
+    first = evaluate(capsys, model_home, folder)
     passed: list[int] = []
     from pipelines.evaluation.vectors import CachedEmbedder
 
@@ -75,23 +70,21 @@ def test_a_second_run_finds_the_same_and_embeds_nothing_anew(
             yield batch, embeddings
 
     monkeypatch.setattr(CachedEmbedder, "_missing", counted)
-    second = evaluate(capsys, evaluation_home, folder)
+    second = evaluate(capsys, model_home, folder)
     assert second["rankings"] == first["rankings"]
     assert passed == []
     assert second["groundedness"] is None
 
 
 def test_a_limit_takes_the_first_queries_and_all_documents(
-    capsys: pytest.CaptureFixture[str], evaluation_home: Path, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], model_home: Path, tmp_path: Path
 ) -> None:
-    report = evaluate(capsys, evaluation_home, write(tmp_path / "small"), "--limit", "1")
+    report = evaluate(capsys, model_home, write(tmp_path / "small"), "--limit", "1")
     assert (report["documents"], report["queries"], report["groundedness"]["questions"]) == (4, 1, 1)
 
 
-def test_tables_are_printed_for_people(
-    capsys: pytest.CaptureFixture[str], evaluation_home: Path, tmp_path: Path
-) -> None:
-    assert main(["retrieval", "--dataset", str(write(tmp_path / "small")), "--home", str(evaluation_home)]) == 0
+def test_tables_are_printed_for_people(capsys: pytest.CaptureFixture[str], model_home: Path, tmp_path: Path) -> None:
+    assert main(["retrieval", "--dataset", str(write(tmp_path / "small")), "--home", str(model_home)]) == 0
     printed = capsys.readouterr().out
     assert "nDCG@10" in printed
     assert "right answer in the first sentence" in printed
