@@ -207,7 +207,7 @@ class _Running:
 
     async def ended(self) -> int | None:
         """Wait for the end of the program; its exit status."""
-        while self.popen is not None and self.popen.poll() is None:  # noqa: ASYNC110 - a child reaps no event of ours
+        while self.popen is not None and self.popen.poll() is None:
             await asyncio.sleep(POLL_SECONDS)
         return self.popen.returncode if self.popen is not None else None
 
