@@ -52,7 +52,9 @@ def _header_rules() -> str:
     rules += [f"del-header {prefix} -m beg" for prefix in STEERING_PREFIXES]
     # uvicorn trusts forwarded headers from loopback, so a client's own must never get through.
     rules += ["del-header Forwarded", "del-header X-Forwarded- -m beg", "set-header X-Forwarded-For %[src]"]
-    return "".join(f"    http-request {rule}\n" for rule in rules)
+    # Serve adds the request id once more behind ours, as the client sent it; ours is the first and was checked.
+    once = "    http-response set-header x-request-id %[res.hdr(x-request-id,1)] if { res.hdr(x-request-id) -m found }\n"
+    return "".join(f"    http-request {rule}\n" for rule in rules) + once
 
 
 def write_errors(folder: Path) -> None:

@@ -36,9 +36,9 @@ from serve_app.cluster_env import Ports, claim_ports, cluster_environment, proxy
 from serve_app.embedded.home import Home, open_home, write_private
 from serve_app.embedded.ray import RayHead
 from serve_app.embedded.services import ServiceUrls, start_services, stop_leftovers
-from serve_app.tenants.service import ensure_platform
 
 DOWN_SECONDS = 8.0
+DRAIN_SECONDS = 2.0
 STATE = "platform.json"
 KEY = "api_key"
 
@@ -63,6 +63,8 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[Running]:
 
     Must be entered in the main thread: the kernel ends what a thread started when that thread ends.
     """
+    from serve_app.tenants.service import ensure_platform  # Alembic takes a second that other commands need not wait
+
     home = open_home(settings.home)
     with home.lock(), claim_ports(home) as ports:
         await stop_all_leftovers(home)
@@ -94,6 +96,7 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[Running]:
                 yield state
             finally:
                 redeploying.cancel()
+                await _drain(home)
                 (home.run / STATE).unlink(missing_ok=True)
 
 
@@ -147,6 +150,19 @@ def take_down(path: Path) -> bool:
         asyncio.run(stop_all_leftovers(home))
         (home.run / STATE).unlink(missing_ok=True)
     return holder is not None
+
+
+async def _drain(home: Home) -> None:
+    """Refuse new connections and let the requests in flight end, for DRAIN_SECONDS at most.
+
+    HAProxy stops by itself once the last connection closes (SIGUSR1).
+    """
+    proxies = find_by_open_file(proxy_directory(home))
+    for proxy in proxies:
+        proxy.send(signal.SIGUSR1)
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while any(proxy.alive() for proxy in proxies) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
 
 
 async def _export_model(settings: Settings) -> None:

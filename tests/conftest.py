@@ -1,13 +1,17 @@
 """Servers shared by the whole test run."""
 
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from deployments.embedder.export import ensure_model
 from deployments.settings import Settings
 from kit.supervisor import Supervisor
 from serve_app.embedded.home import Home, open_home
@@ -49,3 +53,13 @@ async def services() -> AsyncIterator[Services]:
                 )
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the exported model; torch cannot be imported while it is made."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, "torch", None)
+        ensure_model(home, "int8", console=Console(file=StringIO()))
+    return home

@@ -1,25 +1,12 @@
-import sys
 from collections.abc import AsyncIterator
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from deployments.embedder.config import EmbedderConfig
 from deployments.embedder.export import ensure_model
 from deployments.embedder.model import OnnxEmbedder
 from deployments.embedder.stage import EmbedderStage
-
-
-@pytest.fixture(scope="session")
-def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the exported model; torch cannot be imported while it is made."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(sys.modules, "torch", None)
-        ensure_model(home, "int8", console=Console(file=StringIO()))
-    return home
 
 
 @pytest.fixture(scope="session")
