@@ -50,24 +50,23 @@ class CorpusTokens:
 class Searcher:
     """Searches a data set's corpus: one chunk per document, as `indexed_text` makes it, cut at the model's window."""
 
-    def __init__(self, dataset: Dataset, texts: Sequence[str], vectors: CachedEmbedder, timings: Timings) -> None:
+    def __init__(self, dataset: Dataset, texts: Sequence[str], vectors: CachedEmbedder) -> None:
         """texts: of the corpus, already embedded as passages."""
         self._corpus = dataset.corpus
         self._dense = vectors.passages(texts)
         self._lexical = Bm25Index.build(texts)
         self._config = RetrieverConfig()
         self._reranker = RerankerStage(RerankerConfig(), CorpusTokens(vectors, texts))
-        self._timings = timings
 
-    async def search(self, question: str, embeddings: Embeddings) -> dict[str, list[Passage]]:
+    async def search(self, question: str, embeddings: Embeddings, timings: Timings) -> dict[str, list[Passage]]:
         """The first DEPTH passages of each of METHODS, best first. embeddings: of the question, with tokens."""
         now = time.perf_counter()
         dense: Scores = self._dense @ embeddings.sentences[0]
         dense_order = top_k(dense, DEPTH)
-        now = self._timings.add("dense search", now)
+        now = timings.add("dense search", now)
         lexical = self._lexical.scores(question)
         lexical_order = top_k(lexical, DEPTH)
-        now = self._timings.add("BM25", now)
+        now = timings.add("BM25", now)
         found = union(dense_order[: self._config.candidates], lexical_order[: self._config.candidates])
         fused = convex(dense[found], lexical[found], self._config.dense_weight)
         order = top_k(fused, DEPTH)
@@ -75,8 +74,9 @@ class Searcher:
             self._passage(position, fused[place], dense[position], lexical[position])
             for place, position in zip(order, found[order], strict=True)
         ]
-        self._timings.add("fusion", now)
+        now = timings.add("fusion", now)
         reranked = await self._rerank(question, embeddings, hybrid)
+        timings.add("reranking", now)
         return {
             "bm25": self._passages(lexical_order, lexical),
             "dense": self._passages(dense_order, dense),
@@ -87,12 +87,7 @@ class Searcher:
     async def _rerank(self, question: str, embeddings: Embeddings, hybrid: list[Passage]) -> list[Passage]:
         candidates = RerankerConfig().candidates
         request = RerankRequest("", question, embeddings.tokens[0].vectors, tuple(hybrid[:candidates]), candidates)
-        reranked = await self._reranker.rerank(request)
-        now = time.perf_counter()
-        # Once more, with the vectors in memory, as they are for passages that are asked for often.
-        await self._reranker.rerank(request)
-        self._timings.add("reranking", now)
-        return [*reranked, *hybrid[candidates:]]
+        return [*await self._reranker.rerank(request), *hybrid[candidates:]]
 
     def _passages(self, order: Order, scores: Scores) -> list[Passage]:
         return [self._passage(position, scores[position]) for position in order]
