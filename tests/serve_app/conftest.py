@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -200,10 +201,14 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def running(services: Any, **server: Any) -> AsyncIterator[Api]:
-    """An app of its own with these server settings."""
+async def running(services: Any, *, redis_url: str | None = None, **server: Any) -> AsyncIterator[Api]:
+    """An app of its own with these server settings, on another Redis if one is given."""
     settings = Settings.model_validate({"log_level": "ERROR", "home": services.home.path, "server": server})
-    databases, redis, embedder = Databases(services.database_url, 10), redis_client(services.redis_url), WordEmbedder()
+    databases, redis, embedder = (
+        Databases(services.database_url, 10),
+        redis_client(redis_url or services.redis_url),
+        WordEmbedder(),
+    )
     local = ProviderCallerStage(ProviderCallerConfig(), embedder)
     provider = ScriptedProvider(local)
     models = tuple(Model(id=id) for id in MODELS)
@@ -247,4 +252,4 @@ def api(session_api: Api) -> Api:
 @pytest.fixture
 def run_api(services: Any) -> Any:
     """Starts an app with other server settings."""
-    return lambda **server: running(services, **server)
+    return functools.partial(running, services)

@@ -75,3 +75,13 @@ async def test_keys_of_other_paths_do_not_mix(api: Any, key: Any) -> None:
     await post(api, key)
     response = await api.client.post("/v1/context/search", json=body(), headers=key)
     assert response.status_code == 409
+
+
+async def test_without_redis_the_promise_is_refused_and_everything_else_goes_on(run_api: Any, key: Any) -> None:
+    async with run_api(redis_url="redis://127.0.0.1:9/0") as api:
+        refused = await post(api, key)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        assert api.provider.seen == []
+        assert (await post(api, {}, temperature=0)).status_code == 200
+        assert (await post(api, {}, stream=True)).text.endswith("data: [DONE]\n\n")

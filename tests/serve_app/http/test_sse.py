@@ -110,6 +110,24 @@ async def test_a_client_that_leaves_closes_the_events_and_gets_nothing_more() ->
     assert client.sent[-1]["more_body"]
 
 
+async def test_a_slow_client_that_leaves_closes_the_events_between_two_of_them() -> None:
+    class Slow(Client):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if message.get("body"):
+                await asyncio.Event().wait()
+
+    client, events = Slow(), Events(b"data: 1\n\n", b"data: 2\n\n")
+    iterator = aiter(events)  # held, so that only an explicit close ends it
+    running = asyncio.create_task(run(iterator, client))
+    while not client.body:
+        await asyncio.sleep(0)
+    client.leaves.set()
+    assert (await running).client_left
+    assert events.closed
+    assert client.body == b"data: 1\n\n"
+
+
 async def test_cancelling_the_request_closes_the_events_and_stays_a_cancellation() -> None:
     client, events = Client(), Events(b"data: 1\n\n", asyncio.Event())
     running = asyncio.create_task(run(aiter(events), client))
