@@ -1,6 +1,7 @@
 """From this process's counts to Prometheus: out through Ray's metrics agent, in as one scrape of the whole cluster."""
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 
@@ -9,6 +10,9 @@ import ray
 from ray.util.metrics import Counter, Histogram
 
 from kit.telemetry import LATENCY_BUCKETS, Tags
+
+RAY_LABELS = re.compile(rb'(?:Component|SessionName|Version|otel_scope_\w+)="[^"]*",?')
+"""Labels that say nothing to a reader; what tells processes apart (WorkerId, NodeAddress) stays."""
 
 NODES_SECONDS = 10.0
 """How long the list of nodes is remembered."""
@@ -61,7 +65,7 @@ async def _read(session: aiohttp.ClientSession, endpoint: str) -> bytes:
             page = await response.read()
     except (aiohttp.ClientError, TimeoutError):
         return f"# {endpoint} does not answer\n".encode()
-    return page.replace(b"ray_penstock_", b"penstock_")
+    return RAY_LABELS.sub(b"", page).replace(b"ray_penstock_", b"penstock_")
 
 
 def _metrics_endpoints() -> list[str]:

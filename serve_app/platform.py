@@ -41,6 +41,7 @@ DOWN_SECONDS = 8.0
 DRAIN_SECONDS = 2.0
 STATE = "platform.json"
 KEY = "api_key"
+DEPLOY_LOG = "deploy.log"
 
 Report = Callable[[str, str], None]
 """Called with a step's name and what it is doing."""
@@ -82,7 +83,7 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[Running]:
                 bootstrap = await ensure_platform(urls.database_url, home.secrets / KEY)
             for slug, reason in bootstrap.failed.items():
                 report("note", f"tenant {slug} could not be migrated: {reason}")
-            await _deploy(ports, environment, report)
+            await _deploy(ports, environment, home.logs / DEPLOY_LOG, report)
             state = Running(
                 f"http://{settings.server.host}:{settings.server.port}",
                 bootstrap.api_key,
@@ -91,7 +92,9 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[Running]:
                 environment,
             )
             write_private(home.run / STATE, orjson.dumps({"url": state.url, "dashboard": state.dashboard}).decode())
-            redeploying = asyncio.create_task(_redeploy_after_restarts(events, ports, environment, report))
+            redeploying = asyncio.create_task(
+                _redeploy_after_restarts(events, ports, environment, home.logs / DEPLOY_LOG, report)
+            )
             try:
                 yield state
             finally:
@@ -190,22 +193,24 @@ def _environment(settings: Settings, home: Home, ports: Ports, urls: ServiceUrls
     return cluster_environment(home, ports, base={**known, **os.environ, **decided, **urls.environment()})
 
 
-async def _deploy(ports: Ports, environment: Mapping[str, str], report: Report) -> None:
+async def _deploy(ports: Ports, environment: Mapping[str, str], log: Path, report: Report) -> None:
     command = [sys.executable, "-m", "serve_app.deploy", "--address", f"127.0.0.1:{ports.gcs}"]
-    process = await asyncio.create_subprocess_exec(
-        *_bound(command),
-        env=dict(environment),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *_bound(command),
+            env=dict(environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
     assert process.stdout is not None
     report("graph", "Ray Serve")
     try:
         async for line in process.stdout:
             _report_deployment(line, report)
         if await process.wait():
-            raise SetupError("The graph could not be deployed.", "The logs folder of PENSTOCK_HOME says more.")
+            raise SetupError("The graph could not be deployed.", f"{log} says more.")
     finally:
         await _end(process)
 
@@ -248,10 +253,10 @@ class _Events:
 
 
 async def _redeploy_after_restarts(
-    events: _Events, ports: Ports, environment: Mapping[str, str], report: Report
+    events: _Events, ports: Ports, environment: Mapping[str, str], log: Path, report: Report
 ) -> None:
     while True:
         await events.ray_restarted.wait()
         events.ray_restarted.clear()
         with contextlib.suppress(SetupError):
-            await _deploy(ports, environment, report)
+            await _deploy(ports, environment, log, report)
