@@ -38,7 +38,7 @@ from deployments.settings import Settings
 from kit.errors import SetupError
 from kit.postgres import Databases
 from kit.redis import redis_client
-from serve_app.profiles import StageName
+from serve_app.profiles import StageName, load_profile
 
 NEEDS: Mapping[StageName, tuple[StageName, ...]] = {
     "embedder": (),
@@ -68,7 +68,10 @@ class Assembly:
 
     def __init__(self, settings: Settings, handles: Mapping[str, Any]) -> None:
         self.settings = settings
-        self.databases = Databases(_url(settings.database.url, "DATABASE_URL"), settings.database.max_connections)
+        share = load_profile(settings.server.profile).connection_share(
+            settings.database.max_connections, settings.server.max_workers
+        )
+        self.databases = Databases(_url(settings.database.url, "DATABASE_URL"), share)
         self.redis: redis.asyncio.Redis = redis_client(_url(settings.redis.url, "REDIS_URL"))
         self._handles = handles
         self._catalogue = Catalogue(settings.provider_caller)

@@ -80,7 +80,8 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[Running]:
             report("ray", "Ray's head node")
             async with asyncio.TaskGroup() as together:
                 together.create_task(supervisor.start(RayHead(home, ports, environment)))
-                bootstrap = await ensure_platform(urls.database_url, home.secrets / KEY)
+                name = f"development key of home {home.id}"  # homes that share a server keep a key each
+                bootstrap = await ensure_platform(urls.database_url, home.secrets / KEY, key_name=name)
             for slug, reason in bootstrap.failed.items():
                 report("note", f"tenant {slug} could not be migrated: {reason}")
             await _deploy(ports, environment, home.logs / DEPLOY_LOG, report)

@@ -13,6 +13,12 @@ from kit.settings import Section
 StageName = Literal["embedder", "retriever", "reranker", "router", "provider_caller", "cache"]
 
 
+DATABASE_USERS: tuple[StageName, ...] = ("retriever", "reranker")
+"""Stages that read Postgres, beside the ingress."""
+
+LEAST_CONNECTIONS = 2
+
+
 class Autoscaling(Section):
     """When a stage gets more replicas, and when fewer. The names are Ray Serve's."""
 
@@ -57,6 +63,16 @@ class ServeProfile(Section):
 
     ingress: StagePlacement
     stages: dict[StageName, StagePlacement]
+
+    def connection_share(self, budget: int, max_workers: int | None) -> int:
+        """What one process may open of a connection budget: there is enough when all have scaled to their most."""
+        users = [self.ingress, *(stage for name, stage in self.stages.items() if name in DATABASE_USERS)]
+        processes = sum(
+            stage.deployment_options(max_workers)["autoscaling_config"]["max_replicas"]
+            for stage in users
+            if stage.placement == "own"
+        )
+        return max(LEAST_CONNECTIONS, budget // processes)
 
     def own_stages(self) -> list[StageName]:
         """Stages that are deployments of their own."""

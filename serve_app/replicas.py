@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -147,7 +147,7 @@ class IngressReplica:
             await assembly.close()
 
         app.router.lifespan_context = lifespan
-        return cast(FastAPI, app)
+        return app
 
 
 def export_metrics() -> "asyncio.Task[None]":
