@@ -41,12 +41,15 @@ class StagePlacement(Section):
     graceful_shutdown_timeout_s: float = Field(20, ge=0)
     autoscaling: Autoscaling = Field(default_factory=Autoscaling)
 
+    def most_replicas(self, max_workers: int | None) -> int:
+        """How many replicas there can be; `max_workers` caps every stage."""
+        most = self.autoscaling.max_replicas
+        return most if max_workers is None else max(1, min(most, max_workers))
+
     def deployment_options(self, max_workers: int | None) -> dict[str, Any]:
         """Options of `serve.deployment`; no stage scales beyond `max_workers`."""
-        scaling = self.autoscaling.model_dump()
-        if max_workers is not None:
-            scaling["max_replicas"] = max(1, min(scaling["max_replicas"], max_workers))
-            scaling["min_replicas"] = min(scaling["min_replicas"], scaling["max_replicas"])
+        scaling = self.autoscaling.model_dump() | {"max_replicas": self.most_replicas(max_workers)}
+        scaling["min_replicas"] = min(scaling["min_replicas"], scaling["max_replicas"])
         return {
             "ray_actor_options": {"num_cpus": self.num_cpus},
             "max_ongoing_requests": self.max_ongoing_requests,
@@ -67,11 +70,7 @@ class ServeProfile(Section):
     def connection_share(self, budget: int, max_workers: int | None) -> int:
         """What one process may open of a connection budget: there is enough when all have scaled to their most."""
         users = [self.ingress, *(stage for name, stage in self.stages.items() if name in DATABASE_USERS)]
-        processes = sum(
-            stage.deployment_options(max_workers)["autoscaling_config"]["max_replicas"]
-            for stage in users
-            if stage.placement == "own"
-        )
+        processes = sum(stage.most_replicas(max_workers) for stage in users if stage.placement == "own")
         return max(LEAST_CONNECTIONS, budget // processes)
 
     def own_stages(self) -> list[StageName]:
