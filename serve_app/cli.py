@@ -1,4 +1,8 @@
-"""The command `penstock`."""
+"""The command `penstock`.
+
+Commands import what is slow to import (servers, HTTP clients, migrations) when they run: `penstock key` and `--help`
+answer at once.
+"""
 
 import typer
 

@@ -36,11 +36,10 @@ from serve_app.cluster_env import Ports, claim_ports, cluster_environment, proxy
 from serve_app.embedded.home import Home, open_home, write_private
 from serve_app.embedded.ray import RayHead
 from serve_app.embedded.services import ServiceUrls, start_services, stop_leftovers
+from serve_app.state import KEY, STATE
 
 DOWN_SECONDS = 8.0
 DRAIN_SECONDS = 2.0
-STATE = "platform.json"
-KEY = "api_key"
 DEPLOY_LOG = "deploy.log"
 
 Report = Callable[[str, str], None]
@@ -116,15 +115,6 @@ def check_port(settings: Settings) -> None:
                 f"Port {server.port} on {server.host} cannot be used: {error.strerror}.",
                 "Stop what listens there, or choose another: penstock up --port 8001.",
             ) from None
-
-
-def read_state(home: Path) -> dict[str, str]:
-    """Where the platform of a home answers. Raises SetupError when it does not run."""
-    try:
-        state: dict[str, str] = orjson.loads((home / "run" / STATE).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        raise SetupError(f"Penstock does not run in {home}.", "Start it: penstock up") from None
-    return state
 
 
 async def stop_all_leftovers(home: Home) -> None:

@@ -1,17 +1,19 @@
 """`penstock ask`: prints a streamed answer and its sources."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import aiohttp
 import orjson
 import typer
 from rich.console import Console
 
 from kit.errors import PenstockError, SetupError
 from serve_app.commands.common import OUT, JsonOption, home_of, print_json, readable_errors, settings
-from serve_app.platform import KEY, read_state
 from serve_app.samples import COLLECTION
+from serve_app.state import read_key, read_state
+
+if TYPE_CHECKING:
+    import aiohttp
 
 
 def ask(
@@ -26,12 +28,13 @@ def ask(
     with readable_errors():
         home = home_of(settings())
         state = read_state(home)
-        key = (home / "secrets" / KEY).read_text().strip()
-        asyncio.run(ask_question(state["url"], key, question, collection, None if json else OUT))
+        asyncio.run(ask_question(state["url"], read_key(home), question, collection, None if json else OUT))
 
 
 async def ask_question(url: str, key: str, question: str, collection: str, console: Console | None) -> None:
     """Ask over the API. console: where the answer is printed as text; None: JSON on standard output."""
+    import aiohttp
+
     body = {"question": question, "collection": collection, "stream": True}
     headers = {"Authorization": f"Bearer {key}"}
     answer = ""
@@ -60,7 +63,7 @@ async def ask_question(url: str, key: str, question: str, collection: str, conso
         _print_sources(console, result)
 
 
-async def _events(response: aiohttp.ClientResponse) -> Any:
+async def _events(response: "aiohttp.ClientResponse") -> Any:
     name = ""
     async for line in response.content:
         text = line.rstrip(b"\r\n")

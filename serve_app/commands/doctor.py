@@ -16,7 +16,6 @@ from kit.errors import PenstockError, SetupError
 from serve_app.cluster_env import haproxy_binary
 from serve_app.commands.common import OUT, JsonOption, home_of, print_json, readable_errors, settings
 from serve_app.embedded.home import open_home
-from serve_app.platform import check_port
 from serve_app.profiles import load_profile
 
 LEAST_DISK_BYTES = 2_000_000_000
@@ -74,6 +73,8 @@ def _port(loaded: Settings) -> str:
     with socket.socket() as probe:
         if probe.connect_ex((loaded.server.host, loaded.server.port)) == 0 and open_home(home_of(loaded)).holder():
             return f"{loaded.server.port}, in use by this platform"
+    from serve_app.platform import check_port
+
     check_port(loaded)
     return f"{loaded.server.port} is free"
 

@@ -13,8 +13,7 @@ from kit.errors import SetupError
 from serve_app.cluster_env import token_file
 from serve_app.commands.common import ERR, OUT, JsonOption, home_of, print_json, readable_errors, settings
 from serve_app.embedded.home import Home, open_home
-from serve_app.jobs import Jobs
-from serve_app.platform import read_state
+from serve_app.state import read_state
 
 TENANT = "default"
 
@@ -53,6 +52,8 @@ async def ingest_path(
 
 
 async def _events(home: Home, dashboard: str, path: Path, collection: str, subject: str | None) -> Any:
+    from serve_app.jobs import Jobs
+
     command = [sys.executable, "-m", "pipelines.ingest", "--path", str(path), "--collection", collection]
     command += ["--tenant", TENANT, *(["--subject", subject] if subject else [])]
     async with Jobs(dashboard, token_file(home).read_text().strip()) as jobs:

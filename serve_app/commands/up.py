@@ -7,22 +7,22 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import httpx
 import orjson
 import typer
 from rich.console import Console
 
 from deployments.settings import Settings
-from kit.errors import SetupError
-from serve_app.commands.ask import ask_question
+from kit.errors import PenstockError, SetupError
 from serve_app.commands.common import ERR, OUT, JsonOption, home_of, print_json, readable_errors, settings
-from serve_app.commands.ingest import ingest_path
 from serve_app.commands.steps import Steps
 from serve_app.embedded.home import open_home
-from serve_app.platform import KEY, Running, check_port, read_state, running, take_down
 from serve_app.samples import COLLECTION, FIRST_QUESTION, FOLDER, INGESTED
+from serve_app.state import read_key, read_state
+
+if TYPE_CHECKING:
+    from serve_app.platform import Running
 
 Profile = Annotated[
     Literal["local", "inline", "cluster"] | None, typer.Option(help="Where the stages run (configs/profiles/).")
@@ -52,6 +52,8 @@ def up(
 
 
 async def _run(loaded: Settings, *, samples: bool, as_json: bool) -> None:
+    from serve_app.platform import running
+
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
@@ -72,7 +74,9 @@ async def _run(loaded: Settings, *, samples: bool, as_json: bool) -> None:
             OUT.print("Stopped.")
 
 
-async def _ingest_samples(platform: Running, steps: Steps) -> None:
+async def _ingest_samples(platform: "Running", steps: Steps) -> None:
+    from serve_app.commands.ingest import ingest_path
+
     summary = await ingest_path(
         platform.home, platform.dashboard, FOLDER, COLLECTION, None, lambda doing: steps.report("samples", doing)
     )
@@ -81,20 +85,22 @@ async def _ingest_samples(platform: Running, steps: Steps) -> None:
     (platform.home.path / INGESTED).touch()
 
 
-async def _show_ready(platform: Running, seconds: float, *, as_json: bool, samples: bool) -> None:
+async def _show_ready(platform: "Running", seconds: float, *, as_json: bool, samples: bool) -> None:
     if as_json:
         print_json(event="ready", url=platform.url, seconds=round(seconds, 1))
         return
     OUT.print(f"\nPenstock is ready after {seconds:.0f} s at [bold]{platform.url}[/]\n", highlight=False)
     if samples:
         OUT.print(f"[bold]Question:[/] {FIRST_QUESTION}", highlight=False)
+        from serve_app.commands.ask import ask_question
+
         await ask_question(platform.url, platform.api_key, FIRST_QUESTION, COLLECTION, OUT)
     OUT.print("[bold]Try it[/] in another terminal:\n")
     OUT.print(_first_commands(platform), highlight=False, markup=False, soft_wrap=True)
     OUT.print("\nCtrl-C stops everything.", style="dim")
 
 
-def _first_commands(platform: Running) -> str:
+def _first_commands(platform: "Running") -> str:
     program = shlex.quote(sys.argv[0])
     home = f"PENSTOCK_HOME={platform.home.path} " if "PENSTOCK_HOME" in os.environ else ""
     body = shlex.quote(orjson.dumps({"question": FIRST_QUESTION, "collection": COLLECTION}).decode())
@@ -109,6 +115,8 @@ def _first_commands(platform: Running) -> str:
 
 def _start_detached(loaded: Settings, *, samples: bool, as_json: bool) -> None:
     """Start `penstock up --json` in a session of its own and show its steps until it is ready."""
+    from serve_app.platform import check_port
+
     check_port(loaded)
     home = open_home(home_of(loaded))
     log = home.logs / "up.log"
@@ -160,6 +168,8 @@ def down(json: JsonOption = False) -> None:
 
     Example: penstock down
     """
+    from serve_app.platform import take_down
+
     with readable_errors():
         started = time.monotonic()
         stopped = take_down(home_of(settings()))
@@ -175,14 +185,18 @@ def status(json: JsonOption = False) -> None:
 
     Example: penstock status --json
     """
+    import httpx
+
     with readable_errors():
         home = home_of(settings())
         state = read_state(home)
-        key = (home / "secrets" / KEY).read_text().strip()
+        headers = {"x-api-key": read_key(home)}
         try:
-            answer = httpx.get(f"{state['url']}/health/detailed", headers={"x-api-key": key}, timeout=10).json()
-        except httpx.HTTPError as error:
+            answer = httpx.get(f"{state['url']}/health/detailed", headers=headers, timeout=10).json()
+        except (httpx.HTTPError, ValueError) as error:
             raise SetupError(f"{state['url']} does not answer: {error}.", "Look into the logs folder.") from None
+        if "components" not in answer:
+            raise PenstockError(f"{state['url']} does not tell its health: {answer['error']['message']}")
     if json:
         print_json(url=state["url"], **answer)
     else:
@@ -205,13 +219,7 @@ def key() -> None:
     Example: curl -H "Authorization: Bearer $(penstock key)" http://127.0.0.1:8000/v1/models
     """
     with readable_errors():
-        file = home_of(settings()) / "secrets" / KEY
-        try:
-            text = file.read_text().strip()
-        except OSError as error:
-            raise SetupError(
-                f"There is no key in {file}: {error.strerror}.", "Start the platform: penstock up"
-            ) from None
+        text = read_key(home_of(settings()))
     sys.stdout.write(text + "\n")
     if not sys.stdout.isatty():
         return
