@@ -12,6 +12,8 @@ from serve_app.http.responses import header_text
 
 PASSAGES = 5
 NANO = 1_000_000_000
+QUESTION_CHARACTERS = 20_000
+"""Of a question that are embedded, routed by and searched with; the provider gets all of it."""
 
 CacheState = Literal["hit", "miss", "off"]
 
@@ -32,7 +34,7 @@ class Ask:
 
 def ask_for(request: RequestContext, chat: ChatRequest) -> Ask:
     """The start of a question's way."""
-    return Ask(request, chat, request.caller.tenant, chat.model, chat.question)
+    return Ask(request, chat, request.caller.tenant, chat.model, chat.question[:QUESTION_CHARACTERS])
 
 
 @dataclass(slots=True)

@@ -114,6 +114,7 @@ def create_app(
             request_timeout=settings.server.request_timeout,
             max_body_bytes=settings.server.max_body_bytes,
             metrics_allow=frozenset(settings.server.metrics_allow),
+            debug=settings.debug,
         )
         if settings.server.cors_origins:
             guarded = CORSMiddleware(

@@ -28,6 +28,8 @@ class RequestContext:
     failed: bool = False
     """A stream that had begun ended with an error event."""
     client_left: bool = False
+    debug: bool = False
+    """Whether the log has the traceback of every refused request, and not only of the unexpected ones."""
 
     @property
     def caller(self) -> Principal:
@@ -44,11 +46,13 @@ class RequestContext:
         return left
 
 
-def begin(scope: Scope, offered_id: str | None, timeout: float) -> RequestContext:
+def begin(scope: Scope, offered_id: str | None, timeout: float, *, debug: bool = False) -> RequestContext:
     """Start a request's context and keep it in the ASGI scope."""
     valid = offered_id is not None and _REQUEST_ID.fullmatch(offered_id)
     context = RequestContext(
-        request_id=cast(str, offered_id) if valid else f"req_{uuid7().hex}", deadline=time.monotonic() + timeout
+        request_id=cast(str, offered_id) if valid else f"req_{uuid7().hex}",
+        deadline=time.monotonic() + timeout,
+        debug=debug,
     )
     scope[_KEY] = context
     return context

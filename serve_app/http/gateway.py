@@ -43,12 +43,14 @@ class Gateway:
         request_timeout: float,
         max_body_bytes: int,
         metrics_allow: frozenset[str],
+        debug: bool,
     ) -> None:
         self._app = app
         self._authenticate = authenticate
         self._request_timeout = request_timeout
         self._max_body_bytes = max_body_bytes
         self._metrics_allow = metrics_allow
+        self._debug = debug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request from its first byte to its log line."""
@@ -56,7 +58,7 @@ class Gateway:
             await self._app(scope, receive, send)
             return
         credentials = _Credentials(scope)
-        request = context.begin(scope, credentials.request_id, self._request_timeout)
+        request = context.begin(scope, credentials.request_id, self._request_timeout, debug=self._debug)
         request_id = request.request_id.encode("latin-1")
         status = 0
 

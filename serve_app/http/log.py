@@ -44,8 +44,11 @@ def access(context: RequestContext, method: str, path: str, status: int, seconds
 
 
 def failure(error: Exception, context: RequestContext) -> None:
-    """An unexpected exception with its traceback; an expected one is only a line."""
+    """An unexpected exception with its traceback; an expected one is only a line, unless `debug` is set."""
     if isinstance(error, PenstockError):
-        _errors.info("refused", request_id=context.request_id, code=error.code, reason=error.message)
+        traceback = error if context.debug else None
+        _errors.info(
+            "refused", request_id=context.request_id, code=error.code, reason=error.message, exc_info=traceback
+        )
         return
     _errors.error("failed", request_id=context.request_id, exc_info=error)

@@ -190,3 +190,13 @@ async def _until_hit(api: Any, model: str = "echo", question: str = "", **fields
         api.provider.seen.pop()
         await asyncio.sleep(0.02)
     raise AssertionError("never stored")
+
+
+async def test_a_very_long_question_is_searched_by_its_beginning_and_passed_on_whole(run_api: Any) -> None:
+    async with run_api() as api:
+        await api.write("rain.md", "Rain forms in clouds.")
+        question = "rain " * 100_000
+        response = await api.chat(f"echo@{api.collection}", question, temperature=1)
+        assert response.status_code == 200
+        assert max(map(len, api.embedder.texts)) == 20_000
+        assert question.encode() in api.provider.seen[0].body
