@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+import hypothesis
 import pytest
 from rich.console import Console
 
@@ -17,6 +18,11 @@ from kit.supervisor import Supervisor
 from serve_app.embedded.home import Home, open_home
 from serve_app.embedded.services import start_services
 from serve_app.tenants.service import ensure_platform
+
+
+# A slow machine is no failure: no test is judged by the clock.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @dataclass(frozen=True)
