@@ -19,7 +19,6 @@ from serve_app.embedded.home import Home, open_home
 from serve_app.embedded.services import start_services
 from serve_app.tenants.service import ensure_platform
 
-
 # A slow machine is no failure: no test is judged by the clock.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
