@@ -163,15 +163,26 @@ def cluster_environment(home: Home, ports: Ports, *, base: Mapping[str, str] | N
     """
     for folder in (ray_directory(home), proxy_directory(home)):
         private_directory(folder)
-    proxy = proxy_directory(home)
     environment = dict(os.environ if base is None else base)
     environment |= {
         home.marker[0]: home.marker[1],
         "PENSTOCK_HOME": str(home.path),
         # Nothing off loopback, and a token for what Ray binds to all interfaces anyway (replicas' gRPC ports).
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    }
+    return environment | node_variables(token_file(home), proxy_directory(home), ports)
+
+
+def node_variables(token: Path, proxy: Path, ports: Ports) -> dict[str, str]:
+    """What every node needs before Ray starts, whether it is the only one or one of many.
+
+    token: the cluster's token. proxy: HAProxy's folder, which exists; its path has MAX_PROXY_DIRECTORY characters at
+    most.
+    """
+    return {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token_file(home)),
+        "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
         # Throughput: HAProxy in front, gRPC between replicas, user code on the replica's own loop.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -188,11 +199,10 @@ def cluster_environment(home: Home, ports: Ports, *, base: Mapping[str, str] | N
         # The ingress counts its own requests; a log line of HAProxy's for each would be parsed in Python.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         # One scrape sees a question's counts within two seconds.
         "RAY_metrics_report_interval_ms": "1000",
+        **ports.serve_variables(),
     }
-    return environment | ports.serve_variables()
 
 
 def private_directory(folder: Path) -> None:
