@@ -133,6 +133,8 @@ class RouteRequest:
     vector: Vectors | None = None
     grounded: bool = False
     """Whether passages will be given to the model; the `local` provider needs them."""
+    operation: str | None = None
+    """The operation type where the caller states it; None: the router finds it."""
 
 
 @dataclass(frozen=True, slots=True)

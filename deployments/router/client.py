@@ -25,7 +25,7 @@ class RouterClient:
     @measured("router")
     async def route_named(self, request: RouteRequest) -> Route:
         """The route to a model that the caller named."""
-        operation = operation_by_rules(request.question, self._snapshot)
+        operation = request.operation or operation_by_rules(request.question, self._snapshot)
         return named(request.model, operation, self._snapshot, grounded=request.grounded)
 
     @measured("router")

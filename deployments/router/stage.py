@@ -42,7 +42,7 @@ class RouterStage:
     async def route(self, request: RouteRequest) -> Route:
         """The model for a question; see Router.route."""
         if not is_auto(request.model):
-            operation = operation_by_rules(request.question, self._snapshot)
+            operation = request.operation or operation_by_rules(request.question, self._snapshot)
             return named(request.model, operation, self._snapshot, grounded=request.grounded)
         operation, because = self._classify(request)
         return choose(request.model, operation, because, self._snapshot, grounded=request.grounded)
@@ -54,6 +54,8 @@ class RouterStage:
 
     def _classify(self, request: RouteRequest) -> tuple[str, str]:
         """The operation type, and the beginning of a sentence that says why."""
+        if request.operation is not None:
+            return request.operation, f"The caller asked for {request.operation}"
         found = rules.match(request.question)
         if found is not None and found.sure:
             return found.operation, f"The question {found.because} ({found.operation})"

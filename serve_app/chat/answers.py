@@ -30,6 +30,8 @@ class Ask:
     collection: str | None = None
     filters: Mapping[str, str] = field(default_factory=dict)
     k: int = PASSAGES
+    operation: str | None = None
+    """The operation type where the caller states it."""
 
 
 def ask_for(request: RequestContext, chat: ChatRequest) -> Ask:

@@ -36,7 +36,7 @@ class AnswerKeys:
         return answer_key(
             tenant=ask.tenant,
             model=ask.model,
-            policy_version=self._policy_version if ask.model.startswith("auto") else None,
+            policy_version=f"{self._policy_version}:{ask.operation}" if ask.model.startswith("auto") else None,
             messages=body["messages"],
             sampling={n: v for n, v in body.items() if n not in _SHAPES_NOTHING and n not in _ELSEWHERE},
             tools=[body.get(name) for name in _TOOLS],

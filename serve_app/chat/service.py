@@ -164,7 +164,14 @@ class ChatService:
 
     async def _route(self, ask: Ask, vector: Any, *, grounded: bool = False) -> Route:
         return await self._stages.router.route(
-            RouteRequest(tenant=ask.tenant, model=ask.model, question=ask.question, vector=vector, grounded=grounded)
+            RouteRequest(
+                tenant=ask.tenant,
+                model=ask.model,
+                question=ask.question,
+                vector=vector,
+                grounded=grounded,
+                operation=ask.operation,
+            )
         )
 
     async def _call(self, ask: Ask, plan: Plan) -> tuple[ProviderReply, PenstockError | None]:

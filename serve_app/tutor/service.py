@@ -83,6 +83,7 @@ class TutorService:
             collection=collection,
             filters=query.filters(),
             k=query.k,
+            operation=None if query.query_type == "auto" else query.query_type,
         )
 
     async def _collection(self, tenant: str, named: str | None) -> str | None:

@@ -1,7 +1,9 @@
 import json
-from typing import Any
+from typing import Any, get_args
 
+from deployments.router.rules import OPERATIONS
 from serve_app.chat.answers import NANO
+from serve_app.tutor.schemas import Operation
 
 QUESTION = "How does vapour form rain?"
 TEXT = "Rain forms when vapour condenses in cold clouds. The drops then fall."
@@ -110,3 +112,17 @@ async def test_without_retrieval_the_tutor_answers_from_the_model_alone(run_api:
         assert response.status_code == 200
         assert response.json()["citations"] == []
         assert response.json()["collection"] is None
+
+
+async def test_the_caller_may_state_the_query_type(api: Any) -> None:
+    await api.write("rain.md", TEXT)
+    answer = (await ask(api, query_type="practice")).json()
+    assert answer["operation_type"] == "practice"
+    assert "asked for practice" in answer["route_reason"]
+    refused = await ask(api, query_type="poetry")
+    assert refused.status_code == 400
+    assert "practice" in str(refused.json()["error"]["details"]["query_type"])
+
+
+def test_the_query_types_are_the_routers_operation_types() -> None:
+    assert get_args(Operation) == OPERATIONS
