@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field, field_validator
 
 from serve_app.context.schemas import MAX_QUESTION, without_controls
 
-
 Operation = Literal["reasoning", "code", "research", "factual", "practice", "curriculum", "diagnostic", "chat"]
 
 
