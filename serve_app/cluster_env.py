@@ -184,6 +184,9 @@ def node_variables(token: Path, proxy: Path, ports: Ports) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Stages run side by side: threads of one's matrix products would wait for the cores of another.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
         # Throughput: HAProxy in front, gRPC between replicas, user code on the replica's own loop.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
