@@ -34,7 +34,9 @@ ERRORS = {
 def harden(config: str, error_folder: Path) -> str:
     """The configuration with what clients must not reach taken away; idempotent."""
     config = re.sub(r"(stats socket \S+ )mode 666", r"\1mode 600", config)
-    config = re.sub(r"^(\s*)bind (?:\*)?:(\d+)", r"\1bind 127.0.0.1:\2", config, flags=re.M)
+    # Metrics and statistics only: the frontend's address is the operator's choice.
+    private = r"^((?:frontend prometheus|listen stats)\n\s*bind )\*?:"
+    config = re.sub(private, r"\g<1>127.0.0.1:", config, flags=re.M)
     # The ingress writes the access log; HAProxy's would go to a syslog port that nobody reads.
     config = re.sub(r"^\s*log \S+ local0 info\n", "", config, flags=re.M)
     config = re.sub(r"^\s*errorfile \d+ .*\n", "", config, flags=re.M)
@@ -53,7 +55,9 @@ def _header_rules() -> str:
     # uvicorn trusts forwarded headers from loopback, so a client's own must never get through.
     rules += ["del-header Forwarded", "del-header X-Forwarded- -m beg", "set-header X-Forwarded-For %[src]"]
     # Serve adds the request id once more behind ours, as the client sent it; ours is the first and was checked.
-    once = "    http-response set-header x-request-id %[res.hdr(x-request-id,1)] if { res.hdr(x-request-id) -m found }\n"
+    once = (
+        "    http-response set-header x-request-id %[res.hdr(x-request-id,1)] if { res.hdr(x-request-id) -m found }\n"
+    )
     return "".join(f"    http-request {rule}\n" for rule in rules) + once
 
 
