@@ -210,6 +210,8 @@ def node_variables(token: Path, proxy: Path, ports: Ports) -> dict[str, str]:
 
 def private_directory(folder: Path) -> None:
     """Make a folder that only its owner enters, and refuse one that somebody else made."""
+    if folder.is_symlink():
+        raise SetupError(f"{folder} is a link.", "Remove it, then start again.")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     status = folder.stat()
     if status.st_uid != os.geteuid():
