@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from deployments.settings import CONFIGS
 from kit.errors import SetupError
@@ -29,6 +29,12 @@ class Autoscaling(Section):
     downscale_delay_s: float = Field(60, ge=0)
     metrics_interval_s: float = Field(1, gt=0)
     look_back_period_s: float = Field(5, gt=0)
+
+    @model_validator(mode="after")
+    def _at_most_is_not_less(self) -> "Autoscaling":
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"min_replicas {self.min_replicas} is over max_replicas {self.max_replicas}")
+        return self
 
 
 class StagePlacement(Section):
