@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 
 from deployments.cache.config import CacheConfig
@@ -12,7 +13,6 @@ from deployments.provider_caller.config import ProviderCallerConfig
 from deployments.reranker.config import RerankerConfig
 from deployments.retriever.config import RetrieverConfig
 from deployments.router.config import RouterConfig
-from kit.errors import SetupError
 from kit.settings import Section, load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,8 +97,17 @@ def default_home() -> Path:
 def load_settings(environ: dict[str, str] | None = None, *, dotenv: Path | None = Path(".env")) -> Settings:
     """Settings of this process. Raises SettingsError (exit code 2) that lists every wrong or unknown key."""
     environ = dict(os.environ) if environ is None else environ
-    environment = environ.get("PENSTOCK_ENVIRONMENT") or environ.get("ENVIRONMENT") or "development"
-    if environment not in ENVIRONMENTS:
-        raise SetupError(f"ENVIRONMENT is {environment!r}.", f"Allowed: {', '.join(ENVIRONMENTS)}.")
-    file = CONFIGS / "environments" / f"{environment}.yaml"
+    environment = _environment(environ, dotenv)
+    # A name that is not allowed is reported with everything else that is wrong.
+    file = CONFIGS / "environments" / f"{environment}.yaml" if environment in ENVIRONMENTS else None
     return load(Settings, file=file, environ=environ, dotenv=dotenv, aliases=ALIASES, reserved=RESERVED)
+
+
+def _environment(environ: dict[str, str], dotenv: Path | None) -> str:
+    """Which environment's file to read: it must be known before the settings are."""
+    from_file = dotenv_values(dotenv, interpolate=False) if dotenv is not None else {}
+    for variables in (environ, from_file):
+        named = variables.get("PENSTOCK_ENVIRONMENT") or variables.get("ENVIRONMENT")
+        if named:
+            return named
+    return "development"

@@ -88,7 +88,8 @@ def load(
         layers.insert(0, (dotenv.name, dotenv_values(dotenv, interpolate=False)))
     by_variable = {variable_of(key): key for key in known} | dict(aliases)
     for label, variables in layers:
-        for name, raw in sorted(variables.items()):
+        # Our own names come last and win: another program may set a well-known one for itself.
+        for name, raw in sorted(variables.items(), key=lambda item: (item[0].startswith(PREFIX), item[0])):
             if name in by_variable:
                 if raw:
                     key = by_variable[name]
