@@ -5,11 +5,13 @@ request's path. Outside Ray the numbers stay readable through `read`, which is w
 """
 
 import asyncio
-import bisect
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 Tags = tuple[tuple[str, str], ...]
 
@@ -63,17 +65,14 @@ class Metrics:
         self._export = export
 
     async def run(self, interval: float = 1.0) -> None:
-        """Flush for ever."""
+        """Flush for ever. A batch that the exporter fails on is lost and logged."""
         while True:
             await asyncio.sleep(interval)
-            self.flush()
+            try:
+                self.flush()
+            except Exception:
+                _log.exception("metrics could not be exported")
 
 
 METRICS = Metrics()
 """This process's metrics."""
-
-
-def bucket_of(seconds: float) -> float:
-    """The upper bound of the bucket that a duration falls in, or infinity."""
-    index = bisect.bisect_left(LATENCY_BUCKETS, seconds)
-    return LATENCY_BUCKETS[index] if index < len(LATENCY_BUCKETS) else float("inf")
