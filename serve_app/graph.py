@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from ray import serve
 from ray.serve import Application
+from ray.serve.schema import LoggingConfig
 
 from deployments.settings import Settings
 from serve_app.assembly import NEEDS
@@ -20,6 +21,9 @@ from serve_app.replicas import (
 )
 
 APPLICATION = "penstock"
+
+LOGGING = LoggingConfig(encoding="JSON", log_level="WARNING", enable_access_log=False)
+"""Of Serve's own lines in each replica. The ingress writes the access log."""
 
 REPLICAS: dict[StageName, type[StageReplica]] = {
     "embedder": EmbedderReplica,
@@ -44,5 +48,5 @@ def build(settings: Settings, profile: ServeProfile) -> Application:
 
 
 def _bind(name: str, replica: type[Any], options: dict[str, Any], handles: dict[str, Application]) -> Application:
-    deployment: Any = serve.deployment(replica, name=name, **options)
+    deployment: Any = serve.deployment(replica, name=name, logging_config=LOGGING, **options)
     return cast(Application, deployment.bind(handles))
