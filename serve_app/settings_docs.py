@@ -37,8 +37,9 @@ Every setting has a default, so none is required. Later sources win over earlier
 4. environment variables.
 
 Write a key in YAML by its sections (`cache:`, then `ttl:`), and in the environment by its variable. Lists and mappings
-in a variable are JSON; a list may also be comma-separated words. An empty variable counts as not set. **Secrets are
-accepted from the environment and `.env` only**, never from YAML.
+in a variable are JSON; a list may also be comma-separated words. An empty variable counts as not set. Where a
+key has two variables, the one that begins with `PENSTOCK_` wins. **Secrets are accepted from the environment and `.env`
+only**, never from YAML.
 
 `penstock config check` validates everything and lists all that is wrong at once, with the allowed values (exit code 2).
 `penstock config show` prints the effective values, secrets masked. Settings are read when the platform starts: a change
