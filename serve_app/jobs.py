@@ -45,7 +45,8 @@ class Jobs:
         while True:
             state = await self._ask("GET", f"/api/jobs/{job}")
             logs = (await self._ask("GET", f"/api/jobs/{job}/logs"))["logs"]
-            complete = logs[seen:].rpartition("\n")[0]
+            ended = state["status"] in FINISHED
+            complete = logs[seen:] if ended else logs[seen:].rpartition("\n")[0]
             seen += len(complete) + 1 if complete else 0
             for line in complete.splitlines():
                 with contextlib.suppress(orjson.JSONDecodeError):
@@ -53,7 +54,7 @@ class Jobs:
                     if isinstance(event, dict) and "event" in event:
                         explained |= event["event"] in ("summary", "failed")
                         yield event
-            if state["status"] in FINISHED:
+            if ended:
                 if state["status"] != "SUCCEEDED" and not explained:
                     yield {"event": "failed", "message": f"{state.get('message') or state['status']}\n{logs[-2000:]}"}
                 return
@@ -71,5 +72,7 @@ class Jobs:
                 if response.status >= 400:
                     raise UnavailableError(f"Ray's Jobs API answered {response.status}: {await response.text()}")
                 return await response.json()
-        except aiohttp.ClientError as error:
-            raise SetupError(f"Ray's Jobs API does not answer: {error}.", "Start the platform: penstock up") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise SetupError(
+                f"Ray's Jobs API does not answer: {str(error) or 'timeout'}.", "Start the platform: penstock up"
+            ) from error
