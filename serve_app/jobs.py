@@ -39,7 +39,7 @@ class Jobs:
     async def events(self, job: str) -> AsyncIterator[dict[str, Any]]:
         """The JSON lines that a job prints, as it prints them. Ends with the job.
 
-        A job that fails without an explanation of its own yields {"event": "failed", "message": ...} at the end.
+        A job that fails without an explanation of its own yields {"event": "error", "message": ...} at the end.
         """
         seen, explained = 0, False
         while True:
@@ -52,11 +52,11 @@ class Jobs:
                 with contextlib.suppress(orjson.JSONDecodeError):
                     event = orjson.loads(line)
                     if isinstance(event, dict) and "event" in event:
-                        explained |= event["event"] in ("summary", "failed")
+                        explained |= event["event"] in ("summary", "error")
                         yield event
             if ended:
                 if state["status"] != "SUCCEEDED" and not explained:
-                    yield {"event": "failed", "message": f"{state.get('message') or state['status']}\n{logs[-2000:]}"}
+                    yield {"event": "error", "message": f"{state.get('message') or state['status']}\n{logs[-2000:]}"}
                 return
             await asyncio.sleep(POLL_SECONDS)
 
@@ -73,6 +73,5 @@ class Jobs:
                     raise UnavailableError(f"Ray's Jobs API answered {response.status}: {await response.text()}")
                 return await response.json()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise SetupError(
-                f"Ray's Jobs API does not answer: {str(error) or 'timeout'}.", "Start the platform: penstock up"
-            ) from error
+            reason = str(error) or "timeout"
+            raise SetupError(f"Ray's Jobs API does not answer: {reason}.", "Start the platform: penstock up") from error

@@ -19,7 +19,7 @@ from serve_app.embedded.home import open_home
 from serve_app.profiles import load_profile
 
 LEAST_DISK_BYTES = 2_000_000_000
-LEAST_MEMORY_BYTES = 3_000_000_000
+LEAST_MEMORY_BYTES = {"local": 3_000_000_000, "inline": 1_900_000_000, "cluster": 3_000_000_000}
 LEAST_FILES = 4096
 
 
@@ -45,7 +45,7 @@ def doctor(json: JsonOption = False) -> None:
     else:
         for finding in findings:
             mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-            OUT.print(f"  {mark} {finding.what:<12} {finding.detail}", highlight=False)
+            OUT.print(f"  {mark} {finding.what:<12} {finding.detail}", highlight=False, soft_wrap=True)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -98,7 +98,8 @@ def _servers(loaded: Settings) -> str:
 
 
 def _disk(loaded: Settings) -> str:
-    free = shutil.disk_usage(home_of(loaded)).free
+    home = home_of(loaded)
+    free = shutil.disk_usage(next(path for path in (home, *home.parents) if path.exists())).free
     if free < LEAST_DISK_BYTES:
         raise SetupError(f"{free / 1e9:.1f} GB free.", "Make room: 2 GB at least.")
     return f"{free / 1e9:.0f} GB free"
@@ -106,7 +107,7 @@ def _disk(loaded: Settings) -> str:
 
 def _memory(loaded: Settings) -> str:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if total < LEAST_MEMORY_BYTES:
+    if total < LEAST_MEMORY_BYTES[loaded.server.profile]:
         raise SetupError(f"{total / 1e9:.1f} GB of memory.", "Use the inline profile; see docs/operators/sizing.md.")
     return f"{total / 1e9:.0f} GB"
 

@@ -44,7 +44,7 @@ async def ingest_path(
     async for event in _events(home, dashboard, path, collection, subject):
         if event["event"] == "progress":
             say(f"{event['done']} of {event['total']} documents")
-        elif event["event"] == "failed":
+        elif event["event"] == "error":
             raise SetupError("The ingestion failed:", event["message"])
         elif event["event"] == "summary":
             return dict(event)
@@ -87,7 +87,7 @@ async def _with_bar(
                 progress.update(task, description="Ingesting", completed=event["done"], total=event["total"], rate=rate)
             elif event["event"] == "failure":
                 progress.console.print(f"  [red]✗[/] {event['file']}: {event['reason']}", highlight=False)
-            elif event["event"] == "failed":
+            elif event["event"] == "error":
                 raise SetupError("The ingestion failed:", event["message"])
             elif event["event"] == "summary":
                 summary = event
