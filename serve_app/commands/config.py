@@ -1,10 +1,10 @@
 """`penstock config check` and `penstock config show`."""
 
+import re
 from typing import Any
 
 import typer
 from pydantic import BaseModel, SecretStr
-from rich.table import Table
 
 from deployments.settings import ALIASES, Settings
 from kit.settings import keys, variable_of
@@ -14,6 +14,7 @@ from serve_app.profiles import load_profile
 app = typer.Typer(help="Check and show the settings.", no_args_is_help=True)
 
 MASK = "********"
+CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 
 @app.command()
@@ -43,11 +44,13 @@ def show(json: JsonOption = False) -> None:
     if json:
         print_json(**values)
         return
-    table = Table("key", "value", "variable", box=None)
     names = {key: name for name, key in ALIASES.items()}
-    for key, value in values.items():
-        table.add_row(key, str(value), names.get(key, variable_of(key)))
-    OUT.print(table)
+    rows = [(key, str(value), names.get(key, variable_of(key))) for key, value in values.items()]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for key, value, variable in rows:
+        # One line each, however narrow the terminal: these lines are searched and copied.
+        line = f"{key:<{widths[0]}}  {value:<{widths[1]}}  {variable}"
+        OUT.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def value_of(section: BaseModel, key: str) -> Any:
@@ -59,7 +62,13 @@ def value_of(section: BaseModel, key: str) -> Any:
 
 
 def shown(value: Any) -> Any:
-    """A value as it may be seen: secrets masked, paths as text."""
+    """A value as it may be seen: secrets and passwords in URLs masked, paths as text."""
     if isinstance(value, SecretStr):
         return MASK
-    return value if value is None or isinstance(value, bool | int | float | str | list | dict) else str(value)
+    if isinstance(value, dict):
+        return {key: shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shown(item) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return CREDENTIALS.sub(f"//{MASK}@", str(value))
