@@ -150,8 +150,9 @@ async def cluster(services: Services, model_home: Path) -> AsyncIterator[Cluster
                     await asyncio.gather(run(deploy, environment), ingest(home, ports))
                     headers = {"Authorization": f"Bearer {services.api_key}"}
                     yield Cluster(f"http://127.0.0.1:{port}", headers, head, second)
-            await stop_all_leftovers(home)
     finally:
+        with home.lock():
+            await stop_all_leftovers(home)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -177,3 +178,4 @@ async def test_replicas_run_on_both_nodes_and_a_lost_node_is_made_up_for(cluster
     while (answer := await cluster.ask()).status_code != 200 and time.monotonic() < deadline:
         await asyncio.sleep(0.5)
     assert [(await cluster.ask()).status_code for _ in range(10)] == [200] * 10
+    assert not cluster.second.is_running()
