@@ -32,6 +32,8 @@ WORKER_PORTS = range(20_100, 21_000)
 DEFAULTS = {"PENSTOCK_SERVER__PROFILE": "cluster", "PENSTOCK_SERVER__HOST": "0.0.0.0"}  # noqa: S104 - nodes meet there
 """Unless the operator's environment says otherwise."""
 
+ADMINISTRATOR_KEY = "administrator of the cluster"
+
 
 def node_home(path: Path) -> Home:
     """PENSTOCK_HOME of a node. No servers run from it, so it needs no servers' user."""
@@ -68,9 +70,10 @@ def deploy(settings: Settings, address: str) -> None:
     url = with_default_database(settings.database.url.get_secret_value(), "")
     if not database_of(url):
         raise SetupError("DATABASE_URL names no database.", "Name the control database: .../penstock_control.")
-    asyncio.run(ensure_platform(url, home.secrets / KEY))
+    asyncio.run(ensure_platform(url, home.secrets / KEY, key_name=ADMINISTRATOR_KEY))
     graph.deploy(settings, address)
-    state = {"url": f"http://127.0.0.1:{settings.server.port}", "dashboard": f"http://127.0.0.1:{PORTS.dashboard}"}
+    host = "127.0.0.1" if settings.server.host == "0.0.0.0" else settings.server.host  # noqa: S104 - a comparison
+    state = {"url": f"http://{host}:{settings.server.port}", "dashboard": f"http://127.0.0.1:{PORTS.dashboard}"}
     write_private(home.run / STATE, orjson.dumps(state).decode())
 
 

@@ -25,6 +25,7 @@ from serve_app.embedded.ray import RayHead
 from serve_app.jobs import Jobs
 from serve_app.platform import stop_all_leftovers
 from serve_app.profiles import load_profile
+from serve_app.state import read_key, read_state
 from tests.cluster.process import free_port
 from tests.conftest import Services
 
@@ -146,9 +147,17 @@ async def cluster(services: Services, model_home: Path) -> AsyncIterator[Cluster
                     if process.name() == "raylet" and str(ray_directory(home)) in " ".join(process.cmdline())
                 )
                 with joined(ports, environment, folder / "n2") as second:
-                    deploy = [sys.executable, "-m", "serve_app.deploy", "--address", f"127.0.0.1:{ports.gcs}"]
-                    await asyncio.gather(run(deploy, environment), ingest(home, ports))
-                    headers = {"Authorization": f"Bearer {services.api_key}"}
+                    operator = folder / "operator"
+                    deploy = [sys.executable, "-m", "serve_app.on_premises", "deploy"]
+                    await asyncio.gather(
+                        run(
+                            [*deploy, "--address", f"127.0.0.1:{ports.gcs}"],
+                            {**environment, "PENSTOCK_HOME": str(operator)},
+                        ),
+                        ingest(home, ports),
+                    )
+                    headers = {"Authorization": f"Bearer {read_key(operator)}"}
+                    assert read_state(operator)["url"] == f"http://127.0.0.1:{port}"
                     yield Cluster(f"http://127.0.0.1:{port}", headers, head, second)
     finally:
         with home.lock():

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from deployments.settings import ROOT
+from deployments.settings import ROOT, load_settings
 from kit.errors import SetupError
 from serve_app.cluster_env import claim_ports, cluster_environment
 from serve_app.embedded.home import open_home
-from serve_app.on_premises import PORTS, WORKER_PORTS, node_environment, node_home
+from serve_app.on_premises import PORTS, WORKER_PORTS, deploy, node_environment, node_home
 
 TOKEN = "0123456789abcdef" * 4
 
@@ -123,3 +123,16 @@ def test_a_node_without_the_token_does_not_start(config: dict[str, Any], tmp_pat
 def test_the_operators_own_address_is_kept(tmp_path: Path) -> None:
     variables = node_environment(node_home(node(tmp_path)), {"PENSTOCK_SERVER__HOST": "10.0.0.5"})
     assert "PENSTOCK_SERVER__HOST" not in variables
+
+
+@pytest.mark.parametrize(
+    ("urls", "remedy"),
+    [
+        ({}, "DATABASE_URL and REDIS_URL"),
+        ({"DATABASE_URL": "postgresql://h/penstock_control"}, "REDIS_URL"),
+        ({"DATABASE_URL": "postgresql://h", "REDIS_URL": "redis://h"}, "penstock_control"),
+    ],
+)
+def test_a_cluster_without_shared_servers_is_not_deployed(tmp_path: Path, urls: dict[str, str], remedy: str) -> None:
+    with pytest.raises(SetupError, match=remedy):
+        deploy(load_settings({"PENSTOCK_HOME": str(tmp_path), **urls}, dotenv=None), "127.0.0.1:1")
