@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 import ray
@@ -56,7 +56,28 @@ class ClusterScrape:
             self._known_until = time.monotonic() + NODES_SECONDS
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
             pages = await asyncio.gather(*(_read(session, endpoint) for endpoint in self._endpoints))
-        return b"".join(pages)
+        return merge(pages)
+
+
+def merge(pages: Sequence[bytes]) -> bytes:
+    """Several nodes' pages as one: Prometheus wants all series of a metric together, described once."""
+    comments: list[bytes] = []
+    descriptions: dict[bytes, dict[bytes, bytes]] = {}
+    series: dict[bytes, list[bytes]] = {}
+    for page in pages:
+        name = b""
+        for line in page.splitlines():
+            if line.startswith((b"# HELP ", b"# TYPE ")):
+                kind, name = line[:7], line.split(b" ", 3)[2]
+                descriptions.setdefault(name, {}).setdefault(kind, line)
+            elif line.startswith(b"#"):
+                comments.append(line)
+            elif line:
+                series.setdefault(name, []).append(line)
+    lines = [*comments]
+    for name, samples in series.items():
+        lines += [*descriptions.get(name, {}).values(), *samples]
+    return b"".join(line + b"\n" for line in lines)
 
 
 async def _read(session: aiohttp.ClientSession, endpoint: str) -> bytes:
