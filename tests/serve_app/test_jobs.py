@@ -110,19 +110,19 @@ async def test_the_last_line_needs_no_newline() -> None:
 
 async def test_a_job_that_dies_without_a_word_is_explained_by_its_log() -> None:
     (event,) = await follow(Ray([("RUNNING", ""), ("FAILED", "Traceback\nMemoryError\n")], message="exit code 137"))
-    assert event["event"] == "failed"
+    assert event["event"] == "error"
     assert "exit code 137" in str(event["message"])
     assert "MemoryError" in str(event["message"])
 
 
-@pytest.mark.parametrize("line", ['{"event": "failed", "message": "no model"}', '{"event": "summary", "failed": 1}'])
+@pytest.mark.parametrize("line", ['{"event": "error", "message": "no model"}', '{"event": "summary", "failed": 1}'])
 async def test_a_job_that_explains_itself_is_not_explained_twice(line: str) -> None:
     assert len(await follow(Ray([("FAILED", line + "\n")]))) == 1
 
 
 async def test_a_stopped_job_ends_the_events() -> None:
     (event,) = await follow(Ray([("STOPPED", "")]))
-    assert event["event"] == "failed"
+    assert event["event"] == "error"
 
 
 async def test_a_job_can_be_stopped() -> None:
