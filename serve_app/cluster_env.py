@@ -187,6 +187,8 @@ def node_variables(token: Path, proxy: Path, ports: Ports) -> dict[str, str]:
         # Stages run side by side: threads of one's matrix products would wait for the cores of another.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        # Ray runs workers at niceness 15: replicas would give way to every batch job of the machine.
+        "RAY_worker_niceness": "0",
         # Throughput: HAProxy in front, gRPC between replicas, user code on the replica's own loop.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",

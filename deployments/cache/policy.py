@@ -1,6 +1,7 @@
 """How long answers live and which may be kept at all: configs/cache.yaml."""
 
 from pathlib import Path
+from typing import Literal
 
 import pydantic
 import yaml
@@ -16,7 +17,7 @@ FILE = CONFIGS / "cache.yaml"
 
 class _Sampling(Section):
     maximum_temperature: float = Field(ge=0)
-    unnamed_temperature: bool
+    unnamed_temperature: Literal["always", "grounded", "never"]
 
 
 class _PolicyFile(Section):
@@ -40,8 +41,9 @@ class CachePolicy:
         """Seconds that an answer of this type lives; 0: it is not stored."""
         return max(0, self._ttl.get(operation, self._default))
 
-    def admits_temperature(self, temperature: float | None) -> bool:
+    def admits_temperature(self, temperature: float | None, *, grounded: bool) -> bool:
         """Whether a request with this temperature (None: it names none) may be answered from the cache."""
         if temperature is None:
-            return self._sampling.unnamed_temperature
+            unnamed = self._sampling.unnamed_temperature
+            return unnamed == "always" or (unnamed == "grounded" and grounded)
         return temperature <= self._sampling.maximum_temperature

@@ -20,13 +20,13 @@ class AnswerKeys:
         self._policy_version = policy_version
 
     def cacheable(self, ask: Ask) -> bool:
-        """Whether an answer of before may be given: one choice, and a temperature that the policy admits."""
+        """Whether an answer of before may be given: one choice, and what the caller says, else what the policy admits."""
         chat = ask.chat
-        return (
-            self._policy is not None
-            and chat.extras.use_cache
-            and chat.body.get("n") in (None, 1)
-            and self._policy.admits_temperature(chat.body.get("temperature"))
+        if self._policy is None or chat.extras.use_cache is False or chat.body.get("n") not in (None, 1):
+            return False
+        grounded = ask.collection is not None
+        return chat.extras.use_cache is True or self._policy.admits_temperature(
+            chat.body.get("temperature"), grounded=grounded
         )
 
     def key(self, ask: Ask, version: int | None) -> CacheKey:

@@ -18,7 +18,8 @@ class Extras:
 
     collection: str | None = None
     mode: str | None = None
-    use_cache: bool = True
+    use_cache: bool | None = None
+    """None: as the cache policy says."""
 
 
 @dataclass(slots=True)
@@ -125,12 +126,12 @@ def _extras(value: Any) -> Extras:
         return Extras()
     if not isinstance(value, dict):
         raise bad_field("penstock", f"must be an object, not {kind_of(value)}")
-    collection, mode, cache = value.get("collection"), value.get("mode"), value.get("cache", True)
+    collection, mode, cache = value.get("collection"), value.get("mode"), value.get("cache")
     if collection is not None and (not isinstance(collection, str) or not 1 <= len(collection) <= MAX_NAME):
         raise _wrong("penstock.collection", "must be the name of a collection", value, "collection")
     if mode is not None and (not isinstance(mode, str) or mode not in MODES):
         raise _wrong("penstock.mode", f"must be one of {', '.join(MODES)}", value, "mode")
-    if not isinstance(cache, bool):
+    if cache is not None and not isinstance(cache, bool):
         raise _wrong("penstock.cache", "must be true or false", value, "cache")
     return Extras(collection, mode, cache)
 

@@ -9,6 +9,8 @@ from serve_app.context.schemas import MAX_QUESTION, without_controls
 
 Operation = Literal["reasoning", "code", "research", "factual", "practice", "curriculum", "diagnostic", "chat"]
 
+QueryType = Literal["auto", Operation]
+
 
 class QueryRequest(BaseModel):
     """A question."""
@@ -20,7 +22,7 @@ class QueryRequest(BaseModel):
     subject: str | None = Field(None, min_length=1, max_length=200, description="Only documents of this subject.")
     class_level: str | None = Field(None, min_length=1, max_length=200, description="Only documents of this level.")
     model: str = Field("auto", min_length=1, max_length=200, description="A model id, `auto` or `auto:POLICY`.")
-    query_type: Operation | Literal["auto"] = Field("auto", description="What is asked for; `auto`: found by itself.")
+    query_type: QueryType = Field("auto", description="What is asked for; `auto`: found by itself.")
     k: int = Field(5, ge=1, le=20, description="Passages that the answer may rest on.")
     cache: bool = Field(True, description="False: a new answer.")
     stream: bool = Field(False, description="True: server-sent events.")

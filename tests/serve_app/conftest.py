@@ -162,8 +162,9 @@ async def served(app: Any) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        server.force_exit = True
+        server.force_exit = True  # does not wait for clients, but leaves the lifespan open
         await task
+        await server.lifespan.shutdown()
 
 
 @dataclass

@@ -161,9 +161,11 @@ async def test_a_cache_stage_that_is_busy_fails_no_request(redis: Redis, key: Ca
 
 def test_only_sampling_without_chance_is_cached() -> None:
     policy = CachePolicy(CONFIG)
-    assert policy.admits_temperature(0)
-    assert policy.admits_temperature(None)
-    assert not policy.admits_temperature(0.7)
+    for grounded in (True, False):
+        assert policy.admits_temperature(0, grounded=grounded)
+        assert not policy.admits_temperature(0.7, grounded=grounded)
+    assert policy.admits_temperature(None, grounded=True)
+    assert not policy.admits_temperature(None, grounded=False), "the provider's own temperature is not zero"
 
 
 def test_a_wrong_policy_file_is_named(tmp_path: Path) -> None:

@@ -15,9 +15,7 @@ from deployments.provider_caller.local import NO_ANSWER, SHORTLIST, LocalProvide
 from kit.words import stem, words
 
 TIDES = "The Moon pulls the water of the oceans. Tides rise twice a day. A spring tide comes at full moon."
-LEAF = (
-    "Leaves make sugar from light. Chlorophyll, the green pigment, catches the light. Jan Ingenhousz saw it in 1779."
-)
+LEAF = "Leaves make sugar from light. Chlorophyll, the green pigment, catches the light. Jan Ingenhousz saw it in 1779."
 RUST = "## Rust\n\nIron rusts in damp air. Steel rusts because it holds iron.\n\n- zinc protects it\n- paint too"
 
 
