@@ -20,7 +20,7 @@ class AnswerKeys:
         self._policy_version = policy_version
 
     def cacheable(self, ask: Ask) -> bool:
-        """Whether an answer of before may be given: one choice, and what the caller says, else what the policy admits."""
+        """Whether an answer of before may be given: one choice, and as the caller says or else the policy admits."""
         chat = ask.chat
         if self._policy is None or chat.extras.use_cache is False or chat.body.get("n") not in (None, 1):
             return False

@@ -16,8 +16,8 @@ from kit.processes import ProcessIdentity
 PROGRAM = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-grandchild = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"],
-                              start_new_session=True)
+CHILD = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+grandchild = subprocess.Popen([sys.executable, "-c", CHILD], start_new_session=True)
 open(sys.argv[1] + ".part", "w").write(f"{os.getpid()} {grandchild.pid}")
 os.rename(sys.argv[1] + ".part", sys.argv[1])
 time.sleep(600 if sys.argv[2] == "stay" else 0)
