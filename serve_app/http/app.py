@@ -28,6 +28,7 @@ from serve_app.health.repository import HealthRepository
 from serve_app.health.service import VERSION, HealthService
 from serve_app.http import log
 from serve_app.http.background import Background
+from serve_app.http.documentation import add_documentation
 from serve_app.http.gateway import Gateway
 from serve_app.http.idempotency import Idempotency
 from serve_app.providers.endpoints import providers_router
@@ -57,8 +58,8 @@ class App(FastAPI):
         super().__init__(
             title="Penstock",
             version=VERSION,
+            docs_url=None,
             redoc_url=None,
-            swagger_ui_oauth2_redirect_url=None,
             redirect_slashes=False,
             lifespan=lifespan,  # type: ignore[arg-type]
             telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -145,6 +146,7 @@ def create_app(
     ):
         # Not `include_router`: that puts a second round of matching before each route, 30 us of every chat request.
         app.router.routes.extend(router.routes)
+    add_documentation(app)
     return app
 
 

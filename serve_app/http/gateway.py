@@ -10,7 +10,7 @@ from deployments.measure import LATENCY, REQUESTS
 from kit.errors import AuthenticationError
 from kit.telemetry import METRICS
 from serve_app.auth.schemas import Principal
-from serve_app.http import bodies, context, errors, log
+from serve_app.http import bodies, context, documentation, errors, log
 
 OPEN_PATHS = frozenset(
     {
@@ -20,7 +20,7 @@ OPEN_PATHS = frozenset(
         "/health/detailed",
         "/api/health",
         "/api/v1/ai-tutor/health",
-        "/docs",
+        documentation.PAGE,
         "/openapi.json",
     }
 )
@@ -93,7 +93,7 @@ class Gateway:
 
     def _is_open(self, scope: Scope) -> bool:
         path = scope["path"]
-        if path in OPEN_PATHS:
+        if path in OPEN_PATHS or path.startswith(f"{documentation.ASSETS}/"):
             return True
         client = scope.get("client")
         return path == "/metrics" and client is not None and client[0] in self._metrics_allow
