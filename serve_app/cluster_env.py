@@ -206,9 +206,6 @@ def node_variables(token: Path, proxy: Path, ports: Ports) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",
         # One scrape sees a question's counts within a few seconds; each report of each process costs CPU.
         "RAY_metrics_report_interval_ms": "2500",
-        # Replicas and their callers say how much they have to do; every ten seconds by default, late for a burst.
-        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
-        "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
         # Ten rounds a second by default, a tenth of a core with seven deployments to look after.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
         **ports.serve_variables(),

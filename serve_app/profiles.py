@@ -27,6 +27,7 @@ class Autoscaling(Section):
     target_ongoing_requests: float = Field(8, gt=0)
     upscale_delay_s: float = Field(5, ge=0)
     downscale_delay_s: float = Field(60, ge=0)
+    metrics_interval_s: float = Field(1, gt=0)
     look_back_period_s: float = Field(5, gt=0)
 
     @model_validator(mode="after")
