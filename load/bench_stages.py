@@ -17,10 +17,11 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
+from load.bare_serve import BareServe, BareServeError, bare_serve
 from load.client import LoadGenerator
 from load.loopback import loopback_address
 from load.machine import machine
-from load.measure import Plan, measure, problems
+from load.measure import Plan, Servers, measure, problems
 from load.memory import memory_of, processes_of
 from load.mock_process import MockProcess, mock_upstream
 from load.paths import bench_paths
@@ -32,12 +33,12 @@ PROFILES = ("local", "inline", "cluster")
 TOKENS = 28
 """Of each mock answer: a stream has 31 events with its role, its finish reason and `[DONE]`."""
 SETTLE_SECONDS = 5.0
-REPORT_WIDTH = 120
+REPORT_WIDTH = 132
 """Characters, where the report does not go to a terminal."""
 
 _EXAMPLES = """examples:
   python -m load.bench_stages --json results/stages.json --plot results/stages.png
-  python -m load.bench_stages --profiles inline --paths noop,direct,chat --seconds 2
+  python -m load.bench_stages --profiles inline --paths bare-1,direct,chat --seconds 2
   python -m load.bench_stages --url http://127.0.0.1:8000 --key-file ~/.penstock/secrets/key --home ~/.penstock
   penstock key | python -m load.bench_stages --url http://127.0.0.1:8000 --key - --mock-url http://127.0.0.1:9100
 
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         report = run(options, plan, console)
-    except StackError as error:
+    except (StackError, BareServeError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
     except KeyboardInterrupt:
@@ -87,7 +88,9 @@ def run(options: argparse.Namespace, plan: Plan, console: Console) -> dict[str, 
         console.status("starting") as status,
     ):
         for name, stack, memory in stacks:
-            measured = measure(plan, stack, mock, generator, status.update)
+            # Not before the product's memory was read: two clusters share pages, of which each would count half.
+            with _bare(plan, console) as bare:
+                measured = measure(plan, Servers(stack, mock, bare), generator, status.update)
             report["profiles"][name] = {"ready_seconds": stack.ready_seconds, "memory": memory, "paths": measured}
             report["problems"] += [f"{name}: {problem}" for problem in problems(measured, plan.paths)]
     report["targets"] = judged(report["profiles"])
@@ -109,6 +112,17 @@ def _stacks(
             with started_stack(profile, home, mock.base_url, say) as stack:
                 time.sleep(SETTLE_SECONDS)
                 yield profile, stack, _idle_memory(stack)
+
+
+@contextmanager
+def _bare(plan: Plan, console: Console) -> Iterator[BareServe | None]:
+    if not any(path.server == "bare" for path in plan.paths):
+        yield None
+        return
+    console.print("bare Ray Serve: starting")
+    with bare_serve() as bare:
+        time.sleep(SETTLE_SECONDS)
+        yield bare
 
 
 def _idle_memory(stack: Stack) -> dict[str, Any] | None:
@@ -142,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mock-url", help="the load.mock_upstream that it has as its compatible provider")
     parser.add_argument("--profiles", type=_words, default=["local", "inline"], help="default: local,inline")
     parser.add_argument("--paths", type=_words, help="only these: " + ",".join(path.name for path in bench_paths()))
+    parser.add_argument("--no-bare", action="store_true", help="leave out the bare Ray Serve application")
     parser.add_argument("--query-model", help="`model` of each tutor query; default: the product chooses")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
     parser.add_argument("--rounds", type=int, default=2, help="that each measurement is split into (default 2)")
@@ -167,6 +182,9 @@ def _plan(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Plan:
     elif options.mock_url or options.key or options.key_file or options.home:
         parser.error("--key, --key-file, --home and --mock-url go with --url")
     chosen = [path for name, path in paths.items() if not options.paths or name in options.paths]
+    chosen = [path for path in chosen if not (options.no_bare and path.server == "bare")]
+    if not chosen:
+        parser.error("--no-bare leaves none of these paths")
     return Plan(tuple(chosen), options.seconds, options.rounds)
 
 

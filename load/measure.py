@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from load.bare_serve import BareServe
 from load.client import LoadGenerator, summary
 from load.load_run import LoadResult, LoadSpec
 from load.mock_process import MockProcess
@@ -31,6 +32,21 @@ class Plan:
         return (("alone", 1), ("busy", path.busy_connections))
 
 
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """What is measured; None: there is none, and its paths are left out."""
+
+    stack: Stack
+    mock: MockProcess | None = None
+    bare: BareServe | None = None
+
+    def url(self, path: BenchPath) -> str | None:
+        """Of the server that a path goes to, without the path; None where there is none."""
+        servers = {"product": self.stack, "mock": self.mock, "bare": self.bare}
+        server = servers[path.server]
+        return None if server is None else server.url
+
+
 @dataclass(slots=True)
 class _Cell:
     """The rounds of one measurement so far, and how many of its requests the mock saw."""
@@ -40,19 +56,18 @@ class _Cell:
     reached: int | None
 
 
-def measure(
-    plan: Plan, stack: Stack, mock: MockProcess | None, generator: LoadGenerator, progress: Progress
-) -> Measurements:
-    """Run the plan. Without a mock, the paths that go to it directly are left out.
+def measure(plan: Plan, servers: Servers, generator: LoadGenerator, progress: Progress) -> Measurements:
+    """Run the plan, without the paths that have no server.
 
     In each round every path is measured once at each load, a path right after the direct one that it is compared
     with: what the machine does besides hits both.
     """
-    paths = [path for path in plan.paths if mock is not None or not path.direct]
+    mock = servers.mock
+    paths = [path for path in plan.paths if servers.url(path) is not None]
     cells: dict[tuple[str, str], _Cell] = {}
     for path in paths:
         progress(f"{path.name}: warming up")
-        generator.run(_spec(path, stack, mock, path.busy_connections, WARM_UP_SECONDS))
+        generator.run(_spec(path, servers, path.busy_connections, WARM_UP_SECONDS))
     for number in range(plan.rounds):
         for load in (0, 1):
             for path in paths:
@@ -60,7 +75,7 @@ def measure(
                 progress(f"round {number + 1} of {plan.rounds}: {path.name}, {name}")
                 cell = cells.setdefault((path.name, name), _Cell(connections, LoadResult(), None))
                 before = mock.counts()["chat"] if mock is not None else 0
-                spec = _spec(path, stack, mock, connections, plan.seconds / plan.rounds)
+                spec = _spec(path, servers, connections, plan.seconds / plan.rounds)
                 cell.result = cell.result + generator.run(spec)
                 if mock is not None:
                     cell.reached = (cell.reached or 0) + mock.counts()["chat"] - before
@@ -86,14 +101,14 @@ def problems(measurements: Measurements, paths: Sequence[BenchPath]) -> list[str
     return found
 
 
-def _spec(path: BenchPath, stack: Stack, mock: MockProcess | None, connections: int, seconds: float) -> LoadSpec:
-    server = mock.url if path.direct and mock is not None else stack.url
+def _spec(path: BenchPath, servers: Servers, connections: int, seconds: float) -> LoadSpec:
+    key = servers.stack.key if path.server == "product" else "mock"
     # The same headers everywhere: a direct request differs in nothing but where it goes.
     return LoadSpec(
-        url=server + path.target,
+        url=f"{servers.url(path)}{path.target}",
         method=path.method,
         bodies=path.bodies,
-        headers={"Authorization": f"Bearer {stack.key}"} if not path.direct else {"Authorization": "Bearer mock"},
+        headers={"Authorization": f"Bearer {key}"},
         stream=path.stream,
         connections=connections,
         seconds=seconds,
@@ -112,16 +127,25 @@ def _described(paths: Sequence[BenchPath], cells: dict[tuple[str, str], _Cell]) 
                 "upstream_requests": cell.reached,
                 "added_p50_ms": None,
                 "ratio_to_direct": None,
+                "ratio_to_limit": None,
             }
     for path in paths:
-        if path.baseline in measurements:
-            for load in ("alone", "busy"):
-                _compare(measurements[path.name][load], measurements[path.baseline][load])
+        for load in ("alone", "busy"):
+            figures = measurements[path.name][load]
+            if path.baseline in measurements:
+                _compare(figures, measurements[path.baseline][load])
+            if path.limit in measurements:
+                figures["ratio_to_limit"] = _throughput_ratio(figures, measurements[path.limit][load])
     return measurements
 
 
 def _compare(cell: dict[str, Any], baseline: dict[str, Any]) -> None:
     if cell["latency_ms"] is not None and baseline["latency_ms"] is not None:
         cell["added_p50_ms"] = round(cell["latency_ms"]["p50"] - baseline["latency_ms"]["p50"], 3)
-    if baseline["requests_per_second"]:
-        cell["ratio_to_direct"] = round(cell["requests_per_second"] / baseline["requests_per_second"], 4)
+    cell["ratio_to_direct"] = _throughput_ratio(cell, baseline)
+
+
+def _throughput_ratio(cell: dict[str, Any], other: dict[str, Any]) -> float | None:
+    if not other["requests_per_second"]:
+        return None
+    return round(float(cell["requests_per_second"] / other["requests_per_second"]), 4)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from load.load_run import SERIAL
 from load.mock_replies import MODEL
@@ -13,10 +13,14 @@ COLLECTION = "curriculum"
 BUSY_CONNECTIONS = 32
 BUSY_STREAMS = 16
 
+Server = Literal["product", "mock", "bare"]
+
 
 @dataclass(frozen=True, slots=True)
 class BenchPath:
-    """`direct`: goes to the mock and not to the product. `baseline`: the direct path it is compared with.
+    """`server`: what it is sent to, the product, the mock, or the bare Ray Serve application. `baseline`: the path
+    straight to the mock that it is compared with. `limit`: the bare path with as many hops in the profile `local`, the
+    most that it could reach.
     `upstream`: whether its requests must all reach the mock (True) or none may (False); otherwise the figure is of
     something else, of a cached answer, say. None: the product chooses who answers."""
 
@@ -26,8 +30,9 @@ class BenchPath:
     target: str
     bodies: tuple[str, ...] = ()
     stream: bool = False
-    direct: bool = False
+    server: Server = "product"
     baseline: str | None = None
+    limit: str | None = None
     upstream: bool | None = False
 
     @property
@@ -42,8 +47,10 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
     chat, query = "/v1/chat/completions", "/api/v1/ai-tutor/query"
     asked = {"collection": COLLECTION, **(query_options or {})}
     return (
-        BenchPath("noop", "liveness, no stage", "GET", "/health/live"),
-        BenchPath("direct", "the mock itself", "POST", chat, _chats(MODEL, unique), direct=True, upstream=True),
+        BenchPath("bare-0", "limit: bare Ray Serve, no hop", "GET", "/zero", server="bare"),
+        BenchPath("noop", "liveness, no stage", "GET", "/health/live", limit="bare-0"),
+        BenchPath("bare-1", "limit: bare Ray Serve, one hop", "GET", "/one", server="bare"),
+        BenchPath("direct", "the mock itself", "POST", chat, _chats(MODEL, unique), server="mock", upstream=True),
         BenchPath(
             "chat",
             "explicit model",
@@ -51,6 +58,7 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
             chat,
             _chats(MODEL, unique),
             baseline="direct",
+            limit="bare-1",
             upstream=True,
         ),
         BenchPath(
@@ -63,7 +71,7 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
             chat,
             _chats(MODEL, unique, stream=True),
             stream=True,
-            direct=True,
+            server="mock",
             upstream=True,
         ),
         BenchPath(
@@ -82,6 +90,7 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
             "POST",
             "/v1/embeddings",
             _bodies({"model": "all-MiniLM-L6-v2", "input": text} for text in unique),
+            limit="bare-1",
         ),
         BenchPath(
             "search",

@@ -7,6 +7,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from load.targets import ABSOLUTE_NOTE
+
 Report = dict[str, Any]
 
 
@@ -69,7 +71,7 @@ def _profile_table(name: str, profile: dict[str, Any]) -> Table:
     ready = profile["ready_seconds"]
     title = f"profile {name}" + (f", ready in {ready:.1f} s" if ready is not None else "")
     table = Table(title=title, title_justify="left")
-    table.add_column("path")
+    table.add_column("path", no_wrap=True)
     for column in (
         "p50 ms",
         "p95",
@@ -80,6 +82,7 @@ def _profile_table(name: str, profile: dict[str, Any]) -> Table:
         "p50 ms",
         "p99",
         "of direct",
+        "of bare",
         "errors",
     ):
         table.add_column(column, justify="right")
@@ -95,6 +98,7 @@ def _profile_table(name: str, profile: dict[str, Any]) -> Table:
             _number(busy["requests_per_second"], 0),
             *(_number(many.get(figure), 2) for figure in ("p50", "p99")),
             _number(busy["ratio_to_direct"], 3),
+            _number(busy["ratio_to_limit"], 2),
             str(errors) if errors else "",
         )
     return table
@@ -112,14 +116,16 @@ def _memory_table(name: str, memory: dict[str, Any]) -> Table:
 
 
 def _target_table(targets: list[dict[str, Any]]) -> Table:
-    table = Table(title="targets", title_justify="left")
+    table = Table(title="targets", title_justify="left", caption=ABSOLUTE_NOTE, caption_justify="left")
     for column in ("profile", "what", "wanted", "measured", ""):
         table.add_column(column)
     for target in targets:
         sign = ">=" if target["at_least"] else "<="
-        met = "met" if target["met"] else "missed"
-        measured = f"{target['measured']:,g} {target['unit']}"
-        table.add_row(target["profile"], target["name"], f"{sign} {target['limit']:,g}", measured, met)
+        wanted = "" if target["limit"] is None else f"{sign} {target['limit']:,g}"
+        met = {True: "met", False: "missed", None: ""}[target["met"]]
+        # Not `g`: that writes 1,723.4 requests as 1,723 and 12,345.6 as 1e+04.
+        measured = f"{target['measured']:,.{1 if target['measured'] >= 100 else 2}f} {target['unit']}"
+        table.add_row(target["profile"], target["name"], wanted, measured, met)
     return table
 
 

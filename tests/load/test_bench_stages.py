@@ -2,13 +2,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from load.bench_stages import main
 from load.memory import memory_of, processes_of
 from load.mock_process import ROOT, MockProcess, mock_upstream
+from load.report import show
 from load.stack import stack_environment, temporary_home
 from load.targets import judged
 
@@ -89,6 +92,7 @@ def test_answers_of_the_mock_where_the_product_itself_should_answer_are_a_proble
         (["--url", "http://127.0.0.1:9"], "needs --key"),
         (["--mock-url", "http://127.0.0.1:9"], "go with --url"),
         (["--seconds", "0"], "--seconds must be"),
+        (["--paths", "bare-1", "--no-bare"], "leaves none"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_starts(words, said, capsys):
@@ -167,3 +171,50 @@ def test_targets_are_judged_only_where_something_was_measured_without_errors():
         "explicit chat adds, p50 alone": True,
         "explicit chat, 32 connections": False,
     }
+
+
+def measured(p50: float, requests_per_second: float, **fields: object) -> dict[str, dict[str, object]]:
+    return {
+        "alone": {"latency_ms": {"p50": p50, "p95": p50}, **fields},
+        "busy": {"requests_per_second": requests_per_second, **fields},
+    }
+
+
+def test_on_a_slower_machine_the_ratios_to_the_bare_application_say_what_the_absolute_limits_cannot():
+    paths = {
+        "bare-0": measured(0.6, 2000.0),
+        "noop": measured(0.8, 1500.0),
+        "bare-1": measured(2.8, 570.0),
+        "chat": measured(4.5, 399.0, added_p50_ms=4.2),
+    }
+    verdicts = judged({"local": {"memory": None, "paths": paths}})
+    assert [(verdict["name"], verdict["measured"], verdict["met"]) for verdict in verdicts] == [
+        ("explicit chat adds, p50 alone", 4.2, False),
+        ("explicit chat adds / bare one hop, p50 alone", 1.5, True),
+        ("explicit chat, 32 connections", 399.0, False),
+        ("explicit chat / bare one hop, 32 connections", 0.7, True),
+        ("liveness, 32 connections", 1500.0, None),
+        ("liveness / bare no hop, 32 connections", 0.75, None),
+    ]
+
+
+def test_there_is_no_ratio_to_a_bare_application_that_gave_errors():
+    paths = {
+        "bare-1": measured(2.8, 570.0, errors={"status 503": 1}),
+        "chat": measured(4.5, 399.0, added_p50_ms=4.2),
+    }
+    names = [verdict["name"] for verdict in judged({"local": {"memory": None, "paths": paths}})]
+    assert names == ["explicit chat adds, p50 alone", "explicit chat, 32 connections"]
+
+
+def test_targets_are_shown_with_their_limits_and_where_those_come_from():
+    console = Console(width=132, record=True, file=StringIO())
+    paths = {"bare-0": measured(0.6, 2000.0), "noop": measured(0.8, 12345.6)}
+    targets = judged({"local": {"memory": None, "paths": paths}})
+    show({"machine": {"cpu": "x", "cores": 2, "memory_bytes": 2**30}, "profiles": {}, "targets": targets,
+          "problems": []}, console)  # fmt: skip
+    shown = console.export_text()
+    assert "12,345.6 requests/s" in shown
+    assert "6.17 x" in shown
+    assert "met" not in shown
+    assert "docs/decisions/0001" in shown
