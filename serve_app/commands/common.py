@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from deployments.settings import Settings, load_settings
 from kit.errors import PenstockError, SetupError
@@ -33,7 +34,7 @@ def readable_errors() -> Iterator[None]:
         with readable_errors():
             raise _first(group) from None
     except PenstockError as error:
-        ERR.print(f"[bold red]Error:[/] {error.message}", highlight=False, soft_wrap=True)
+        ERR.print(f"[bold red]Error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, SetupError) else 1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 import typer
+from rich.markup import escape
 
 from deployments.settings import Settings
 from kit.errors import PenstockError, SetupError
@@ -45,7 +46,7 @@ def doctor(json: JsonOption = False) -> None:
     else:
         for finding in findings:
             mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-            OUT.print(f"  {mark} {finding.what:<12} {finding.detail}", highlight=False, soft_wrap=True)
+            OUT.print(f"  {mark} {finding.what:<12} {escape(finding.detail)}", highlight=False, soft_wrap=True)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 

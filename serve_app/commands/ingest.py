@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kit.errors import SetupError
@@ -86,12 +87,13 @@ async def _with_bar(
                 rate = f"{event['rate']:.0f} chunks/s"
                 progress.update(task, description="Ingesting", completed=event["done"], total=event["total"], rate=rate)
             elif event["event"] == "failure":
-                progress.console.print(f"  [red]✗[/] {event['file']}: {event['reason']}", highlight=False)
+                failure = escape(f"{event['file']}: {event['reason']}")
+                progress.console.print(f"  [red]✗[/] {failure}", highlight=False, soft_wrap=True)
             elif event["event"] == "error":
                 raise SetupError("The ingestion failed:", event["message"])
             elif event["event"] == "summary":
                 summary = event
     if not as_json:
         shown = "  ".join(f"{name} {value}" for name, value in summary.items() if isinstance(value, int | float | str))
-        OUT.print(shown.removeprefix("event summary").strip(), highlight=False)
+        OUT.print(shown.removeprefix("event summary").strip(), highlight=False, markup=False)
     return summary

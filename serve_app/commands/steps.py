@@ -5,6 +5,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -52,7 +53,7 @@ class Steps:
                 self._live.start()
         self._doing = doing if step in LABELS else self._doing
         if step not in LABELS:
-            self._console.print(f"  [yellow]![/] {doing}", highlight=False)
+            self._console.print(f"  [yellow]![/] {escape(doing)}", highlight=False)
 
     def finish(self, *, ok: bool) -> None:
         """Close the present step."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from deployments.settings import Settings
 from kit.errors import PenstockError, SetupError
@@ -210,7 +211,7 @@ def _print_status(console: Console, url: str, answer: dict[str, object]) -> None
     assert isinstance(components, dict)
     for name, component in components.items():
         details = "  ".join(f"{key} {value}" for key, value in component.items() if key != "status")
-        console.print(f"  {name:<16} {component['status']:<14} [dim]{details}[/]", highlight=False)
+        console.print(f"  {name:<16} {component['status']:<14} [dim]{escape(details)}[/]", highlight=False)
 
 
 def key() -> None:

@@ -77,6 +77,14 @@ def test_wrong_settings_are_listed_and_nothing_is_started(home: Path) -> None:
         assert not home.exists()
 
 
+def test_an_error_is_printed_as_it_is_brackets_included(home: Path) -> None:
+    """Packages' extras and odd file names look like markup."""
+    result = penstock(home, "ingest", "no[/where]/[embedded].md", "--collection", "c")
+    assert result.returncode == 2
+    assert "no[/where]/[embedded].md" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_check_says_that_all_is_well(home: Path) -> None:
     assert "valid" in penstock(home, "config", "check").stdout
     result = penstock(home, "config", "check", "--json", ENVIRONMENT="production")
