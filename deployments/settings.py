@@ -1,6 +1,7 @@
 """All settings in one typed tree: the platform's own sections and one for each stage."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from deployments.provider_caller.config import ProviderCallerConfig
 from deployments.reranker.config import RerankerConfig
 from deployments.retriever.config import RetrieverConfig
 from deployments.router.config import RouterConfig
-from kit.settings import Section, load
+from kit.settings import PREFIX, Section, keys, load, variable_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -101,6 +102,22 @@ def load_settings(environ: dict[str, str] | None = None, *, dotenv: Path | None 
     # A name that is not allowed is reported with everything else that is wrong.
     file = CONFIGS / "environments" / f"{environment}.yaml" if environment in ENVIRONMENTS else None
     return load(Settings, file=file, environ=environ, dotenv=dotenv, aliases=ALIASES, reserved=RESERVED)
+
+
+def with_dotenv(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> dict[str, str]:
+    """An environment from which `load_settings(dotenv=None)` reads what it reads from `environ` with that file.
+
+    For processes of the cluster, which may run in another folder. The file's other variables stay out.
+    """
+    key_of = {variable_of(key): key for key, _ in keys(Settings)} | ALIASES
+    taken = {key_of[name] for name, value in environ.items() if value and name in key_of}
+    from_file = {name: value for name, value in dotenv_values(dotenv, interpolate=False).items() if value}
+    known = {
+        name: value
+        for name, value in from_file.items()
+        if (name in key_of or name.startswith(PREFIX)) and key_of.get(name) not in taken
+    }
+    return {**environ, **known}
 
 
 def _environment(environ: dict[str, str], dotenv: Path | None) -> str:

@@ -24,13 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from dotenv import dotenv_values
 
-from deployments.settings import ALIASES, Settings
+from deployments.settings import Settings, with_dotenv
 from kit import launcher
 from kit.errors import SetupError
 from kit.processes import find_by_open_file, stop
-from kit.settings import PREFIX
+from kit.settings import variable_of
 from kit.supervisor import Event, Supervisor
 from serve_app.cluster_env import Ports, claim_ports, cluster_environment, proxy_directory, ray_directory
 from serve_app.embedded.home import Home, open_home, write_private
@@ -174,14 +173,15 @@ async def _export_model(settings: Settings) -> None:
 
 def _environment(settings: Settings, home: Home, ports: Ports, urls: ServiceUrls) -> dict[str, str]:
     """What every process of the cluster sees: our environment, `.env` included, and what was decided here."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    known = {name: value for name, value in from_file.items() if name in ALIASES or name.startswith(PREFIX)}
+    base = with_dotenv(os.environ)
+    for key in ("database.url", "redis.url"):
+        base.pop(variable_of(key), None)  # it would win over what was decided
     decided = {
         "PENSTOCK_SERVER__HOST": settings.server.host,
         "PENSTOCK_SERVER__PORT": str(settings.server.port),
         "PENSTOCK_SERVER__PROFILE": settings.server.profile,
     }
-    return cluster_environment(home, ports, base={**known, **os.environ, **decided, **urls.environment()})
+    return cluster_environment(home, ports, base={**base, **decided, **urls.environment()})
 
 
 async def _deploy(ports: Ports, environment: Mapping[str, str], log: Path, report: Report) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from deployments.settings import ALIASES, CONFIGS, ENVIRONMENTS, RESERVED, Settings, load_settings
+from deployments.settings import ALIASES, CONFIGS, ENVIRONMENTS, RESERVED, Settings, load_settings, with_dotenv
 from kit.settings import PREFIX, SettingsError, is_secret, keys, load, variable_of
 
 KEYS = dict(keys(Settings))
@@ -184,3 +184,27 @@ def test_a_wrong_environment_does_not_hide_what_else_is_wrong() -> None:
         load_settings({"ENVIRONMENT": "prod", "PENSTOCK_SERVER__PORT": "none"}, dotenv=None)
     assert any("'production'" in problem and "'prod'" in problem for problem in error.value.problems)
     assert any("server.port" in problem for problem in error.value.problems)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"CACHE_TTL": "5"},
+        {"PENSTOCK_CACHE__TTL": "6"},
+        {"CACHE_TTL": "", "REDIS_URL": ""},
+        {"ENVIRONMENT": "staging"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "lines", ["", "CACHE_TTL=7", "PENSTOCK_CACHE__TTL=8", "CACHE_TTL=9\nPENSTOCK_CACHE__TTL=10\nENVIRONMENT=production"]
+)
+def test_a_process_that_is_given_the_file_as_variables_reads_the_same(
+    environ: dict[str, str], lines: str, tmp_path: Path
+) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(lines + "\nREDIS_URL='redis://:se${HOME}cret@h'\nUNRELATED=1\n")
+    variables = with_dotenv(environ, dotenv)
+    assert load_settings(variables, dotenv=None) == load_settings(environ, dotenv=dotenv)
+    assert "UNRELATED" not in variables

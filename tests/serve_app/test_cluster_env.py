@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from deployments.settings import load_settings
 from kit.errors import SetupError
-from serve_app import cluster_env
+from serve_app import cluster_env, platform
 from serve_app.cluster_env import (
     BLOCK,
     FIRST_PORT,
@@ -29,6 +30,7 @@ from serve_app.cluster_env import (
     token_file,
 )
 from serve_app.embedded.home import Home
+from serve_app.embedded.services import ServiceUrls
 
 
 def make(path: Path) -> Home:
@@ -155,6 +157,17 @@ def test_the_environment_guards_ray_and_adds_to_the_base(home: Home) -> None:
     assert environment["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == environment["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
     assert environment["RAY_SERVE_HAPROXY_STATS_PORT"] == "20510"
     assert not any(token_file(home).read_text().strip() in value for value in environment.values())
+
+
+def test_the_cluster_reads_the_addresses_that_were_checked_whatever_variable_named_them(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_DATABASE__URL", "postgresql+asyncpg://u:p@db.example")
+    checked = ServiceUrls("postgresql://u:p@db.example/penstock_control", "redis://localhost/0")
+    environment = platform._environment(load_settings(dotenv=None), home, Ports(20_500), checked)
+    settings = load_settings(environment, dotenv=None)
+    assert settings.database.url is not None
+    assert settings.database.url.get_secret_value() == checked.database_url
 
 
 def test_serve_starts_haproxy_through_the_wrapper(home: Home) -> None:
