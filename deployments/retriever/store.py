@@ -61,6 +61,8 @@ class Store:
 
     async def collection(self, name: str) -> Collection | None:
         """The collection of that name as it is now."""
+        if "\0" in name:
+            return None  # Postgres refuses to compare with such text
         row = await self._database.fetchrow(
             "SELECT id, name, version, dense_weight FROM collections WHERE name = $1", name
         )

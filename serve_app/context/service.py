@@ -56,7 +56,7 @@ class ContextService:
 
     async def version(self, tenant: str, collection: str) -> int:
         """The collection's present version. Raises NotFoundError that lists the collections."""
-        found = await self._store(tenant).collection(collection) if "\0" not in collection else None
+        found = await self._store(tenant).collection(collection)
         if found is None:
             raise await self.unknown(tenant, collection)
         return found.version

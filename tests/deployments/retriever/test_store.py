@@ -20,6 +20,10 @@ async def test_a_collection_is_made_once_however_many_ask_at_once(library: Make)
     assert "shared" in await store.collection_names()
 
 
+async def test_no_collection_has_a_name_that_postgres_cannot_hold(library: Make) -> None:
+    assert await (await library()).store.collection("a\0b") is None
+
+
 async def test_every_commit_raises_the_version_by_one(library: Make) -> None:
     shelf = await library()
     document = await shelf.write("forces", "A push.", "A pull.")
