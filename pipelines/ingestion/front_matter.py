@@ -1,5 +1,6 @@
 """The YAML block between `---` lines at the top of a Markdown file."""
 
+import math
 import re
 
 import yaml
@@ -36,6 +37,8 @@ def split_front_matter(text: str) -> tuple[dict[str, AttributeValue], int]:
 
 
 def _value(key: str, value: object) -> AttributeValue:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ParseError(f"Its front matter says {value} under {key!r}; a number must be finite.")
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, list):

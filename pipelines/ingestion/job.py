@@ -13,7 +13,7 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import asyncpg
 
@@ -103,7 +103,7 @@ class Ingestion:
             self._progress.unchanged(len(data))
             return
         try:
-            document = await asyncio.to_thread(parse, data, file.path.name)
+            document = await asyncio.to_thread(parse, data, PurePath(file.source).name)
             written = await self._write(file.source, content_hash, document)
         except ParseError as error:
             self._progress.failed(file.source, str(error), len(data))

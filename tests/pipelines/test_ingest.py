@@ -100,6 +100,12 @@ async def test_another_subject_makes_every_document_a_changed_one(desk: Any) -> 
     assert (await desk.ingest(subject="history")).written == 2
 
 
+async def test_a_name_that_is_not_utf_8_does_not_keep_a_file_out(desk: Any) -> None:
+    (desk.folder / os.fsdecode(b"caf\xe9.txt")).write_text("Text.")
+    assert (await desk.ingest()).failures == []
+    assert set(await desk.stored()) == {"caf\ufffd.txt"}
+
+
 async def test_bad_files_are_named_with_their_reason_and_the_others_go_in(desk: Any) -> None:
     desk.write("good.md", "# Good\nText.")
     desk.write("binary.txt", b"\x7fELF\0\0\0\xff\xfe")

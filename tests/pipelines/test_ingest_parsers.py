@@ -118,7 +118,16 @@ def test_what_only_looks_like_front_matter_is_text(text: str) -> None:
 
 @pytest.mark.parametrize(
     "matter",
-    ["a: [", "a: {b: c}", "a: [[1]]", "a: &x [*x]", "a: !!python/object:os.system x", "a: " + "x" * MAX_FRONT_MATTER],
+    [
+        "a: [",
+        "a: .nan",
+        "a: -.inf",
+        "a: {b: c}",
+        "a: [[1]]",
+        "a: &x [*x]",
+        "a: !!python/object:os.system x",
+        "a: " + "x" * MAX_FRONT_MATTER,
+    ],
 )
 def test_front_matter_that_is_broken_nested_or_endless_is_refused(matter: str) -> None:
     with pytest.raises(ParseError, match="front matter"):
