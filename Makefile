@@ -24,7 +24,7 @@ check: $(VENV)/.dev  ## Style, types and floors only
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 audit: $(VENV)/.dev  ## Report known vulnerabilities in the locked dependencies
-	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/dev.lock
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/dev.lock
 
 lock: $(VENV)/.dev  ## Renew the locked dependencies
 	@bash scripts/lock.sh "$(BIN)/uv"
