@@ -1,5 +1,6 @@
 """The one exception hierarchy. An HTTP layer renders these; nothing below it knows about HTTP responses."""
 
+import errno
 from collections.abc import Mapping, Sequence
 
 
@@ -136,3 +137,11 @@ class SetupError(PenstockError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (SetupError, (self.message,))
+
+
+def full_disk(error: OSError) -> SetupError | None:
+    """What to tell an operator whose disk or quota is full; None for any other error."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    where = f" ({error.filename})" if error.filename else ""
+    return SetupError(f"The disk is full{where}.", "Make room, or set PENSTOCK_HOME to a folder on a larger disk.")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from deployments.embedder.export import ensure_model
-from kit.errors import SetupError
+from kit.errors import SetupError, full_disk
 
 if __name__ == "__main__":
     home, precision = sys.argv[1:]
@@ -13,5 +13,9 @@ if __name__ == "__main__":
         ensure_model(Path(home), "fp32" if precision == "fp32" else "int8")
     except SetupError as error:
         sys.exit(f"Error: {error.message}")
+    except OSError as error:
+        if (full := full_disk(error)) is None:
+            raise
+        sys.exit(f"Error: {full.message}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deployments.settings import Settings, load_settings
-from kit.errors import PenstockError, SetupError
+from kit.errors import PenstockError, SetupError, full_disk
 
 OUT = Console()
 ERR = Console(stderr=True)
@@ -36,6 +36,11 @@ def readable_errors() -> Iterator[None]:
     except PenstockError as error:
         ERR.print(f"[bold red]Error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, SetupError) else 1) from None
+    except OSError as error:
+        if (full := full_disk(error)) is None:
+            raise
+        with readable_errors():
+            raise full from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

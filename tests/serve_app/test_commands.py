@@ -1,6 +1,7 @@
 """The command line: help with examples, exit codes that mean something, JSON on request, no secret shown."""
 
 import asyncio
+import errno
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from aiohttp.test_utils import TestServer
 from typer.testing import CliRunner
 
 from serve_app.cli import app
+from serve_app.commands.common import readable_errors
 from serve_app.embedded.home import open_home
 from serve_app.state import KEY, STATE
 from tests.cluster.process import free_port
@@ -83,6 +85,20 @@ def test_an_error_is_printed_as_it_is_brackets_included(home: Path) -> None:
     assert result.returncode == 2
     assert "no[/where]/[embedded].md" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_full_disk_is_one_sentence_with_a_remedy(grouped: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "/home/of/penstock/run/ports")
+    with pytest.raises(typer.Exit) as ended, readable_errors():
+        raise ExceptionGroup("two steps", [error]) if grouped else error
+    assert ended.value.exit_code == 2
+    assert "The disk is full (/home/of/penstock/run/ports). Make room" in capsys.readouterr().err
+
+
+def test_other_errors_of_the_system_keep_their_traceback() -> None:
+    with pytest.raises(PermissionError), readable_errors():
+        raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_check_says_that_all_is_well(home: Path) -> None:
