@@ -201,6 +201,8 @@ def node_variables(token: Path, proxy: Path, ports: Ports) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy / "server-state"),
         # Five seconds by default: on a busy machine the controller would kill proxies that are still starting.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "45",
+        # A proxy is replaced after three failed checks, of which Serve makes one in ten seconds by default.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         # The ingress counts its own requests; a log line of HAProxy's for each would be parsed in Python.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",

@@ -156,6 +156,7 @@ def test_the_environment_guards_ray_and_adds_to_the_base(home: Home) -> None:
     assert environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     assert environment["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == environment["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
     assert environment["RAY_SERVE_HAPROXY_STATS_PORT"] == "20510"
+    assert float(environment["RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S"]) < 5, "a dead HAProxy is missed three times"
     assert not any(token_file(home).read_text().strip() in value for value in environment.values())
 
 
