@@ -42,6 +42,9 @@ def harden(config: str, error_folder: Path) -> str:
     config = re.sub(r"^\s*errorfile \d+ .*\n", "", config, flags=re.M)
     errors = "".join(f"    errorfile {status} {error_folder / f'{status}.http'}\n" for status in ERRORS)
     config = re.sub(r"^defaults\n", "defaults\n" + errors, config, count=1, flags=re.M)
+    # The one application has every path: a proxy that finds none for a request does not know its replicas yet.
+    unrouted = r"^(backend default_backend\n\s*http-request )return status 404 .*$"
+    config = re.sub(unrouted, r"\g<1>deny deny_status 503", config, flags=re.M)
     if "X-Forwarded-For %[src]" not in config:
         config = re.sub(
             r"^(frontend http_frontend\n(?:\s+bind .*\n)+)", rf"\1{_header_rules()}", config, count=1, flags=re.M

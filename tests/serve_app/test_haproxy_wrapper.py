@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
 from ray.serve.config import HTTPOptions
@@ -43,6 +44,14 @@ def config(tmp_path: Path) -> Path:
     api = HAProxyApi(cfg=settings, backend_configs={"penstock": backend}, config_file_path=str(file))
     api._generate_config_file_internal()
     return file
+
+
+@pytest.fixture
+def config_without_routes(config: Path) -> Path:
+    """As Ray Serve writes it for a proxy that has just started."""
+    text = re.sub(r"^\s*use_backend .*\n", "", config.read_text(), flags=re.M)
+    config.write_text(text)
+    return config
 
 
 @pytest.fixture
@@ -145,3 +154,21 @@ def test_haproxy_dies_with_the_process_that_started_it(config: Path) -> None:
     while haproxy.alive():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_proxy_that_does_not_know_the_replicas_yet_asks_to_try_again(config_without_routes: Path) -> None:
+    config = config_without_routes
+    (config.parent / "state").touch()
+    write_errors(config.parent)
+    config.write_text(harden(config.read_text(), config.parent))
+    address = re.search(r"frontend http_frontend\n\s*bind (\S+)", config.read_text())
+    assert address is not None
+    haproxy = subprocess.Popen([haproxy_binary(), "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        client = httpx.Client(transport=httpx.HTTPTransport(retries=10))
+        answer = client.post(f"http://{address[1]}/v1/chat/completions", json={})
+    finally:
+        haproxy.kill()
+        haproxy.wait()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "UNAVAILABLE")
+    assert answer.headers["retry-after"] == "1"
