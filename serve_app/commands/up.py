@@ -118,8 +118,9 @@ def _start_detached(loaded: Settings, *, samples: bool, as_json: bool) -> None:
     """Start `penstock up --json` in a session of its own and show its steps until it is ready."""
     from serve_app.platform import check_port
 
-    check_port(loaded)
     home = open_home(home_of(loaded))
+    with home.lock():  # a platform that runs already holds its port, too, and is the better reason
+        check_port(loaded)
     log = home.logs / "up.log"
     log.unlink(missing_ok=True)
     server = loaded.server

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,13 @@ def test_wrong_settings_are_listed_and_nothing_is_started(home: Path) -> None:
             assert part in result.stderr, command
         assert "Traceback" not in result.stderr
         assert not home.exists()
+
+
+def test_a_second_start_names_the_platform_that_runs_and_not_its_port(home: Path) -> None:
+    with open_home(home).lock(), socket.create_server(("127.0.0.1", 0)) as taken:
+        result = penstock(home, "up", "--detach", PENSTOCK_SERVER__PORT=str(taken.getsockname()[1]))
+    assert result.returncode == 2
+    assert f"is in use by process {os.getpid()}" in result.stderr
 
 
 def test_an_error_is_printed_as_it_is_brackets_included(home: Path) -> None:
