@@ -13,7 +13,7 @@ FIRST_PORT, LAST_PORT = 14_000, 20_000
 
 SERVE_VARIABLES = {
     # The product sets these in serve_app/cluster_env.py. Once more here, because load imports nothing of the product;
-    # a test compares the two. A limit measured with other switches would be that of another machine.
+    # a test compares the two. Measured with other switches, it would be no yardstick.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -28,6 +28,7 @@ SERVE_VARIABLES = {
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "45",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
 }

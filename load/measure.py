@@ -127,15 +127,15 @@ def _described(paths: Sequence[BenchPath], cells: dict[tuple[str, str], _Cell]) 
                 "upstream_requests": cell.reached,
                 "added_p50_ms": None,
                 "ratio_to_direct": None,
-                "ratio_to_limit": None,
+                "ratio_to_bare": None,
             }
     for path in paths:
         for load in ("alone", "busy"):
             figures = measurements[path.name][load]
             if path.baseline in measurements:
                 _compare(figures, measurements[path.baseline][load])
-            if path.limit in measurements:
-                figures["ratio_to_limit"] = _throughput_ratio(figures, measurements[path.limit][load])
+            if path.bare in measurements:
+                figures["ratio_to_bare"] = _throughput_ratio(figures, measurements[path.bare][load])
     return measurements
 
 

@@ -19,8 +19,8 @@ Server = Literal["product", "mock", "bare"]
 @dataclass(frozen=True, slots=True)
 class BenchPath:
     """`server`: what it is sent to, the product, the mock, or the bare Ray Serve application. `baseline`: the path
-    straight to the mock that it is compared with. `limit`: the bare path with as many hops in the profile `local`, the
-    most that it could reach.
+    straight to the mock that it is compared with. `bare`: the path of the bare application with as many
+    hops as this one takes in the profile `local`.
     `upstream`: whether its requests must all reach the mock (True) or none may (False); otherwise the figure is of
     something else, of a cached answer, say. None: the product chooses who answers."""
 
@@ -32,7 +32,7 @@ class BenchPath:
     stream: bool = False
     server: Server = "product"
     baseline: str | None = None
-    limit: str | None = None
+    bare: str | None = None
     upstream: bool | None = False
 
     @property
@@ -47,9 +47,9 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
     chat, query = "/v1/chat/completions", "/api/v1/ai-tutor/query"
     asked = {"collection": COLLECTION, **(query_options or {})}
     return (
-        BenchPath("bare-0", "limit: bare Ray Serve, no hop", "GET", "/zero", server="bare"),
-        BenchPath("noop", "liveness, no stage", "GET", "/health/live", limit="bare-0"),
-        BenchPath("bare-1", "limit: bare Ray Serve, one hop", "GET", "/one", server="bare"),
+        BenchPath("bare-0", "bare Ray Serve, no hop", "GET", "/zero", server="bare"),
+        BenchPath("noop", "liveness, no stage", "GET", "/health/live", bare="bare-0"),
+        BenchPath("bare-1", "bare Ray Serve, one hop", "GET", "/one", server="bare"),
         BenchPath("direct", "the mock itself", "POST", chat, _chats(MODEL, unique), server="mock", upstream=True),
         BenchPath(
             "chat",
@@ -58,7 +58,7 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
             chat,
             _chats(MODEL, unique),
             baseline="direct",
-            limit="bare-1",
+            bare="bare-1",
             upstream=True,
         ),
         BenchPath(
@@ -90,7 +90,7 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
             "POST",
             "/v1/embeddings",
             _bodies({"model": "all-MiniLM-L6-v2", "input": text} for text in unique),
-            limit="bare-1",
+            bare="bare-1",
         ),
         BenchPath(
             "search",

@@ -98,7 +98,7 @@ def _profile_table(name: str, profile: dict[str, Any]) -> Table:
             _number(busy["requests_per_second"], 0),
             *(_number(many.get(figure), 2) for figure in ("p50", "p99")),
             _number(busy["ratio_to_direct"], 3),
-            _number(busy["ratio_to_limit"], 2),
+            _number(busy["ratio_to_bare"], 2),
             str(errors) if errors else "",
         )
     return table

@@ -60,10 +60,10 @@ def _latency(profile: Profile, path: str, load: str, figure: str) -> float | Non
     return None if latency is None else float(latency[figure])
 
 
-def _throughput_ratio(profile: Profile, path: str, limit: str) -> float | None:
+def _throughput_ratio(profile: Profile, path: str, bare: str) -> float | None:
     mine = _cell(profile, path, "busy").get("requests_per_second")
-    bare = _cell(profile, limit, "busy").get("requests_per_second")
-    return mine / bare if mine is not None and bare else None
+    other = _cell(profile, bare, "busy").get("requests_per_second")
+    return mine / other if mine is not None and other else None
 
 
 def _added_over_bare(profile: Profile) -> float | None:
@@ -85,7 +85,7 @@ BOTH = ("local", "inline")
 
 ABSOLUTE_NOTE = (
     "Times and rates were set on the machine of docs/decisions/0001, where bare Ray Serve with one hop takes 1.25 ms "
-    "and answers 1,412 requests/s. The ratios to the bare application are the same limits for any machine: "
+    "and answers 1,412 requests/s. The ratios to the bare application carry them over to other machines: "
     "700 / 1,412 and 2.5 / 1.25."
 )
 
