@@ -1,8 +1,8 @@
 """A minimal Ray Serve application, in a Ray of its own: what this machine is worth, measured beside the product.
 
 GET /zero answers at once, GET /one calls one other deployment first. A yardstick and not a bound: FastAPI handles its
-requests in its usual way, which costs more than the product's own routes do. `bare_serve()` starts and stops it, in the process
-`python -m load.bare_serve`.
+requests in its usual way, which costs more than the product's own routes do. `bare_serve()` starts and stops it, as a
+process `python -m load.bare_serve`.
 """
 
 import argparse
