@@ -83,10 +83,16 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """passages: best first. `version` is the collection's version that was searched."""
+    """passages: best first, of this version of the collection."""
 
     passages: tuple[Passage, ...]
+    collection_id: UUID
     version: int
+
+    @property
+    def revision(self) -> str:
+        """Names what was searched for good: a collection that is made anew under its old name has another id."""
+        return f"{self.collection_id}:{self.version}"
 
 
 class Retriever(Protocol):

@@ -12,7 +12,6 @@ This process then watches. When it ends, however it ends, everything it started 
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -39,6 +38,7 @@ from serve_app.state import KEY, STATE
 
 DOWN_SECONDS = 8.0
 DRAIN_SECONDS = 2.0
+REDEPLOY_SECONDS = 5.0
 DEPLOY_LOG = "deploy.log"
 
 Report = Callable[[str, str], None]
@@ -186,6 +186,7 @@ def _environment(settings: Settings, home: Home, ports: Ports, urls: ServiceUrls
 
 async def _deploy(ports: Ports, environment: Mapping[str, str], log: Path, report: Report) -> None:
     command = [sys.executable, "-m", "serve_app.deploy", "--address", f"127.0.0.1:{ports.gcs}"]
+    log.touch(mode=0o600)
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             *_bound(command),
@@ -249,5 +250,9 @@ async def _redeploy_after_restarts(
     while True:
         await events.ray_restarted.wait()
         events.ray_restarted.clear()
-        with contextlib.suppress(SetupError):
+        try:
             await _deploy(ports, environment, log, report)
+        except SetupError as error:
+            report("note", f"{error.message} Trying again in {REDEPLOY_SECONDS:.0f} s.")
+            await asyncio.sleep(REDEPLOY_SECONDS)
+            events.ray_restarted.set()

@@ -23,7 +23,7 @@ def answer_key(
     response_format: Any = None,
     prompt_version: str | None = None,
     collection: str | None = None,
-    collection_version: int | None = None,
+    collection_revision: str | None = None,
     retrieval: Mapping[str, Any] | None = None,
     user: str | None = None,
 ) -> CacheKey:
@@ -31,8 +31,8 @@ def answer_key(
 
     model: as requested, `auto` included; policy_version: of the routing policy, None where a model was named.
     sampling: every other request field that shapes the text (temperature, top_p, seed, stop, max_tokens, n, ...).
-    tools: definitions and tool choice. collection_version: None where nothing is retrieved; retrieval: filters and k.
-    user: only where the prompt is personal. Raises TypeError for what is no JSON.
+    tools: definitions and tool choice. collection_revision: id and version, None where nothing is retrieved; retrieval:
+    filters and k. user: only where the prompt is personal. Raises TypeError for what is no JSON.
     """
     content = [
         KEY_FORMAT,
@@ -45,7 +45,7 @@ def answer_key(
         response_format,
         prompt_version,
         collection,
-        collection_version,
+        collection_revision,
         retrieval,
         user,
     ]

@@ -62,7 +62,8 @@ class RetrieverStage:
         if snapshot is None:
             raise await _no_collection(store, query.collection)
         rows, scores = await self._candidates(store, snapshot, query, collection.dense_weight)
-        return SearchResult(await _passages(store, snapshot, rows, scores, query.k), snapshot.collection.version)
+        passages = await _passages(store, snapshot, rows, scores, query.k)
+        return SearchResult(passages, snapshot.collection.id, snapshot.collection.version)
 
     async def _candidates(
         self, store: Store, snapshot: Snapshot, query: SearchQuery, dense_weight: float

@@ -41,12 +41,12 @@ def ask_for(request: RequestContext, chat: ChatRequest) -> Ask:
 
 @dataclass(slots=True)
 class Plan:
-    """How a question is answered. version: of the collection that was searched. messages: those of the prompt, None
+    """How a question is answered. revision: of the collection that was searched. messages: those of the prompt, None
     when the caller's stand."""
 
     route: Route
     passages: tuple[Passage, ...] = ()
-    version: int | None = None
+    revision: str | None = None
     messages: list[dict[str, Any]] | None = None
 
     def attempts(self) -> Iterator[tuple[str, str]]:

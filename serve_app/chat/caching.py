@@ -29,8 +29,8 @@ class AnswerKeys:
             chat.body.get("temperature"), grounded=grounded
         )
 
-    def key(self, ask: Ask, version: int | None) -> CacheKey:
-        """The key of a resolved request. version: of its collection, None without one."""
+    def key(self, ask: Ask, revision: str | None) -> CacheKey:
+        """The key of a resolved request. revision: of its collection, None without one."""
         body = ask.chat.body
         grounded = ask.collection is not None
         return answer_key(
@@ -43,6 +43,6 @@ class AnswerKeys:
             response_format=body.get("response_format"),
             prompt_version=PROMPT_VERSION if grounded else None,
             collection=ask.collection,
-            collection_version=version,
+            collection_revision=revision,
             retrieval={"filters": dict(ask.filters), "k": ask.k} if grounded else None,
         )

@@ -143,7 +143,7 @@ class ChatService:
             return None
         if ask.collection is None:
             return self._keys.key(ask, None)
-        return self._keys.key(ask, await self._context.version(ask.tenant, ask.collection))
+        return self._keys.key(ask, await self._context.revision(ask.tenant, ask.collection))
 
     async def _plan(self, ask: Ask) -> Plan:
         if ask.collection is not None:
@@ -160,7 +160,7 @@ class ChatService:
             self._context.find(ask.tenant, collection, ask.question, embeddings, k=ask.k, filters=ask.filters),
         )
         passages = prompt.within_budget(found.passages)
-        return Plan(route, passages, found.version, prompt.grounded(ask.chat.messages, passages))
+        return Plan(route, passages, found.revision, prompt.grounded(ask.chat.messages, passages))
 
     async def _route(self, ask: Ask, vector: Any, *, grounded: bool = False) -> Route:
         return await self._stages.router.route(
@@ -238,7 +238,7 @@ class ChatService:
         """Store an answer. One of a fallback is not what was asked for, and must not outlive the failure."""
         if (answer.provider, answer.model) != (plan.route.provider, plan.route.model):
             return
-        key = self._keys.key(ask, plan.version)
+        key = self._keys.key(ask, plan.revision)
         stored = CachedAnswer(answer.body, to_metadata(answer))
         self._background.start(self._stages.cache.put(key, stored, operation=plan.route.operation))
 

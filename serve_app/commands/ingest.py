@@ -55,8 +55,9 @@ async def ingest_path(
 async def _events(home: Home, dashboard: str, path: Path, collection: str, subject: str | None) -> Any:
     from serve_app.jobs import Jobs
 
-    command = [sys.executable, "-m", "pipelines.ingest", "--path", str(path), "--collection", collection]
-    command += ["--tenant", TENANT, *(["--subject", subject] if subject else [])]
+    # With `=`, so that a name may begin with a dash.
+    command = [sys.executable, "-m", "pipelines.ingest", f"--path={path}", f"--collection={collection}"]
+    command += [f"--tenant={TENANT}", *([f"--subject={subject}"] if subject else [])]
     async with Jobs(dashboard, token_file(home).read_text().strip()) as jobs:
         job = await jobs.submit(command)
         try:
@@ -83,7 +84,9 @@ async def _with_bar(
         async for event in _events(home, dashboard, path, collection, subject):
             if as_json:
                 print_json(**event)
-            if event["event"] == "progress":
+            if event["event"] == "start":
+                progress.update(task, description="Reading", total=event["total"])
+            elif event["event"] == "progress":
                 rate = f"{event['rate']:.0f} chunks/s"
                 progress.update(task, description="Ingesting", completed=event["done"], total=event["total"], rate=rate)
             elif event["event"] == "failure":

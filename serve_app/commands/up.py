@@ -58,8 +58,17 @@ async def _run(loaded: Settings, *, samples: bool, as_json: bool) -> None:
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
+    asked_to_stop = False
+
+    def stop_once() -> None:
+        """A second Ctrl-C must not cancel the stopping; that ends by itself within seconds."""
+        nonlocal asked_to_stop
+        if not asked_to_stop:
+            asked_to_stop = True
+            task.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, stop_once)
     started = time.monotonic()
     try:
         with Steps(OUT, as_json=as_json) as steps:

@@ -1,6 +1,7 @@
 """Finds passages and documents of a tenant."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
@@ -54,12 +55,12 @@ class ContextService:
         """The tenant's collections and how much is in them."""
         return await self._store(tenant).collections()
 
-    async def version(self, tenant: str, collection: str) -> int:
-        """The collection's present version. Raises NotFoundError that lists the collections."""
+    async def revision(self, tenant: str, collection: str) -> str:
+        """The present id and version, as `SearchResult.revision`. Raises NotFoundError that lists the collections."""
         found = await self._store(tenant).collection(collection)
         if found is None:
             raise await self.unknown(tenant, collection)
-        return found.version
+        return f"{found.id}:{found.version}"
 
     async def unknown(self, tenant: str, collection: str) -> NotFoundError:
         """The error for a collection that the tenant does not have."""
@@ -111,7 +112,7 @@ class ContextService:
         passages: tuple[Passage, ...] = await reranker.rerank(
             RerankRequest(tenant, question, tokens, result.passages, k)
         )
-        return SearchResult(passages, result.version)
+        return replace(result, passages=passages)
 
     def _store(self, tenant: str) -> Store:
         return Store(self._databases.pool(tenant_database(tenant)))

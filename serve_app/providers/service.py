@@ -6,6 +6,7 @@ from typing import Any
 
 from deployments.embedder.config import EmbedderConfig
 from deployments.protocols import Embedder, ModelInfo, Router
+from deployments.provider_caller.catalogue import LOCAL, LOCAL_MODEL
 from kit.errors import NotFoundError, PenstockError
 from serve_app.context.service import ContextService
 from serve_app.http.errors import bad_field
@@ -37,8 +38,9 @@ class ProvidersService:
     async def model(self, tenant: str, id: str) -> Model:
         """One model. Raises NotFoundError that lists the models."""
         models = await self.models(tenant)
+        wanted = LOCAL if id == LOCAL_MODEL else id  # answers carry the long name
         for model in models:
-            if model.id == id:
+            if model.id == wanted:
                 return model
         known = ", ".join(model.id for model in models)
         raise NotFoundError(

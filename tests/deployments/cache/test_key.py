@@ -23,7 +23,7 @@ REQUEST: dict[str, Any] = {
     "response_format": None,
     "prompt_version": "p1",
     "collection": "physics",
-    "collection_version": 3,
+    "collection_revision": "a:3",
     "retrieval": {"k": 5, "filters": {}},
     "user": None,
 }
@@ -33,7 +33,7 @@ FIELDS = {
     **dict.fromkeys(["tools", "response_format"], JSON),
     **dict.fromkeys(["sampling", "retrieval"], st.dictionaries(st.text(max_size=4), JSON, max_size=3)),
     "messages": st.lists(st.dictionaries(st.text(max_size=4), JSON, max_size=3), max_size=3),
-    "collection_version": st.none() | st.integers(0, 100),
+    "collection_revision": st.none() | st.text(max_size=4),
 }
 
 

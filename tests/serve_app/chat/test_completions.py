@@ -5,6 +5,8 @@ import orjson
 import pytest
 from openai import AsyncOpenAI, BadRequestError, NotFoundError
 
+from deployments.retriever.store import tenant_database
+
 
 async def test_a_named_model_answers_with_the_providers_bytes(api: Any) -> None:
     response = await api.chat("echo", temperature=1, seed=3, made_up_field={"a": 1})
@@ -129,6 +131,18 @@ async def test_an_ingestion_makes_cached_answers_of_before_unreachable(api: Any)
     await api.write("rain.md", "Rain forms in clouds that are cold.")
     fresh = await api.chat(f"echo@{api.collection}", question, temperature=0)
     assert fresh.headers["x-penstock-cache"] == "miss"
+
+
+async def test_a_collection_made_anew_is_not_answered_from_the_old_ones_cache(api: Any) -> None:
+    """The new one may reach the same version under the same name."""
+    model, question = f"echo@{api.collection}", f"How does rain form in {api.collection}?"
+    await api.write("notes.md", "The old notes said one thing.")
+    # A question that asks for a fact: small talk is not kept.
+    assert (await _until_hit(api, model, question)).status_code == 200
+    pool = api.databases.pool(tenant_database("default"))
+    await pool.execute("DELETE FROM collections WHERE name = $1", api.collection)
+    await api.write("notes.md", "The new notes say another.")
+    assert (await api.chat(model, question)).headers["x-penstock-cache"] == "miss"
 
 
 async def test_the_answer_of_a_fallback_is_given_and_not_kept(api: Any) -> None:
