@@ -1,14 +1,9 @@
 """Clients of Redis that fail fast, and one error for a lost server."""
 
-import contextlib
-from collections.abc import Iterator
-
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
-
-from kit.errors import UnavailableError
+from redis.exceptions import ConnectionError, RedisError
 
 TIMEOUT_SECONDS = 1.0
 RETRY_AFTER = 1.0
@@ -31,15 +26,6 @@ def redis_client(url: str, *, max_connections: int = 32, timeout: float = TIMEOU
         retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
     )
     return redis.asyncio.Redis.from_pool(pool)
-
-
-@contextlib.contextmanager
-def lost_redis_is_unavailable() -> Iterator[None]:
-    """Turns the loss of the server into UnavailableError; other errors of Redis pass."""
-    try:
-        yield
-    except (ConnectionError, TimeoutError, BusyLoadingError, OSError) as error:
-        raise UnavailableError("Redis cannot be reached now.", retry_after=RETRY_AFTER) from error
 
 
 async def redis_answers(client: redis.asyncio.Redis) -> bool:

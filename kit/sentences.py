@@ -50,11 +50,6 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def split_sentences(text: str) -> list[str]:
-    """The sentences in order, each exactly as it stands in the text."""
-    return [text[start:end] for start, end in sentence_spans(text)]
-
-
 def _append(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
     while start < end and text[start].isspace():
         start += 1

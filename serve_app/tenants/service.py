@@ -8,7 +8,7 @@ from kit.postgres import Database, Databases, database_url
 from serve_app.auth import keys
 from serve_app.embedded.home import write_private
 from serve_app.tenants.migrate import create_database, migrate
-from serve_app.tenants.repository import KeyOwner, Tenant, TenantRepository
+from serve_app.tenants.repository import Tenant, TenantRepository
 
 DEFAULT_TENANT = "default"
 ADMIN_EMAIL = "admin@localhost"
@@ -56,16 +56,6 @@ async def ensure_platform(control_url: str, key_file: Path, *, key_name: str = D
     finally:
         await databases.close()
     return Bootstrap(tenant, database_url(control_url, tenant.database_name), key, is_new, failed)
-
-
-async def identify(control: Database, plaintext: str) -> KeyOwner:
-    """Who holds this API key. Raises AuthenticationError when it is no key, unknown, revoked or expired."""
-    hashed = keys.key_hash(plaintext)
-    async with control.acquire() as connection:
-        owner = await TenantRepository(connection).key_owner(hashed)
-    if owner is None:
-        raise AuthenticationError("This API key is not valid: unknown, revoked or expired.")
-    return owner
 
 
 def database_name_of(slug: str) -> str:

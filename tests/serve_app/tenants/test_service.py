@@ -6,11 +6,17 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from kit.errors import AuthenticationError
 from kit.postgres import Databases, database_url
+from serve_app.auth import keys
 from serve_app.tenants.migrate import create_database, migrate, newest_version
 from serve_app.tenants.repository import TenantRepository
-from serve_app.tenants.service import ensure_platform, identify
+from serve_app.tenants.service import ensure_platform
+
+
+async def identify(control, plaintext):
+    """Whose key this is; None where it opens nothing."""
+    async with control.acquire() as connection:
+        return await TenantRepository(connection).key_owner(keys.key_hash(plaintext))
 
 
 @pytest.fixture
@@ -64,19 +70,16 @@ async def test_a_lost_key_file_gives_a_new_key_and_revokes_the_old_one(control_u
     new = await ensure_platform(control_url, file)
     assert new.key_is_new
     assert (await identify(control, new.api_key)).tenant_slug == "default"
-    with pytest.raises(AuthenticationError, match="revoked"):
-        await identify(control, old.api_key)
+    assert await identify(control, old.api_key) is None
 
 
 async def test_expired_keys_and_keys_of_suspended_tenants_are_refused(control_url, control, tmp_path):
     platform = await ensure_platform(control_url, tmp_path / "key")
     await control.execute("UPDATE tenants SET state = 'suspended'")
-    with pytest.raises(AuthenticationError):
-        await identify(control, platform.api_key)
+    assert await identify(control, platform.api_key) is None
     await control.execute("UPDATE tenants SET state = 'active'")
     await control.execute("UPDATE api_keys SET expires_at = now() - interval '1 s'")
-    with pytest.raises(AuthenticationError):
-        await identify(control, platform.api_key)
+    assert await identify(control, platform.api_key) is None
 
 
 async def test_one_tenants_failure_is_reported_and_the_others_go_on(control_url, control, tmp_path):
