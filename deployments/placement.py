@@ -25,7 +25,7 @@ from deployments.protocols import (
     RouteRequest,
     SearchQuery,
     SearchResult,
-    StreamStart,
+    StreamItem,
 )
 from kit.errors import PenstockError, UnavailableError
 
@@ -134,7 +134,7 @@ class ProviderCallerClient(StageClient):
         result: ProviderReply = await self._call("complete", request, retry=False)
         return result
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamStart | bytes]:
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamItem]:
         """See the Protocol."""
         async with contextlib.aclosing(self._stream("stream", request)) as items:  # type: ignore[type-var]
             async for item in items:

@@ -5,7 +5,7 @@ Data that crosses a process is a frozen dataclass here, so that both sides impor
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -129,11 +129,21 @@ class Reranker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """Whom a call is charged to and limited by. `tenant` is the slug; the others are opaque ids."""
+
+    tenant: str
+    user_id: str = ""
+    key_id: str = ""
+    agent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RouteRequest:
     """`model` is what the caller asked for: a model id, `auto` or `auto:POLICY`. vector: float32 [d] of the question,
     None where the caller has none (the router then decides by its rules alone)."""
 
-    tenant: str
+    account: Account
     model: str
     question: str
     vector: Vectors | None = None
@@ -144,15 +154,32 @@ class RouteRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Assignment:
+    """The arm of a running A/B experiment that a call belongs to."""
+
+    experiment: str
+    arm: str
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """operation: the operation type (reasoning, code, research, factual, practice, curriculum, diagnostic, chat).
-    `reason` is one sentence for people; `fallbacks` are (provider, model) pairs in order."""
+    `reason` is one sentence for people; `fallbacks` are (provider, model) pairs in order, none for a tenant whose
+    failover is manual."""
 
     provider: str
     model: str
     operation: str
     reason: str
     fallbacks: tuple[tuple[str, str], ...] = ()
+    assignment: Assignment | None = None
+    instruction: str | None = None
+    """A system prompt that the operation type asks for (a generator of exercises), None for most."""
+
+    @property
+    def targets(self) -> tuple[tuple[str, str], ...]:
+        """(provider, model) pairs to try, in order."""
+        return ((self.provider, self.model), *self.fallbacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,67 +210,91 @@ class Router(Protocol):
 # --- provider caller --------------------------------------------------------------------------------------------
 
 
+Dialect = Literal["openai_chat", "openai_responses", "anthropic_messages"]
+"""The shape of a request and of its answer: OpenAI's chat completions, OpenAI's responses, Anthropic's messages."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderRequest:
-    """body: the OpenAI chat-completions request as the caller sent it, JSON bytes with `model` set to the routed one.
+    """targets: (provider, model) pairs to try in order: the routed one, then its fallbacks.
 
-    `passages` and `question` are what the `local` provider answers from; other providers get them in the prompt.
-    timeout: seconds that are left of the caller's deadline.
+    body: the request in the caller's dialect, JSON bytes; its `model` is replaced by the target's. `passages` and
+    `question` are what the `local` provider answers from; other providers get them in the prompt. timeout: seconds
+    that are left of the caller's deadline. `operation`, `reason` and `assignment` are the route's, for the ledger.
     """
 
-    tenant: str
-    provider: str
-    model: str
+    account: Account
+    targets: tuple[tuple[str, str], ...]
+    dialect: Dialect
     body: bytes
     request_id: str
     timeout: float
+    operation: str
+    reason: str = ""
+    assignment: Assignment | None = None
     question: str = ""
     passages: tuple[Passage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts as the provider states them; cost in nano-dollars, None where a price is unknown."""
+    """Token counts; `input_tokens` include those read from and written to the provider's cache, `output_tokens` those
+    of its reasoning. cost: nano-dollars, None where a price is unknown. estimated: the provider did not say."""
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     cost: int | None = None
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderReply:
-    """body: a complete OpenAI chat completion, JSON bytes as the provider sent them."""
+    """body: a complete answer in the caller's dialect. usage: of all attempts together. failure: what went wrong with
+    the routed target where a fallback answered."""
 
-    status: int
     body: bytes
     provider: str
     model: str
     usage: Usage | None
-    content_type: str = "application/json"
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStart:
-    """First item of every stream: who answers. Only bytes follow: whole server-sent events in OpenAI's dialect."""
+    """First item of every stream: who answers. Then come bytes: whole server-sent events in the caller's dialect."""
 
     provider: str
     model: str
-    status: int = 200
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """Last item of every stream. complete: whether the provider ended it well; if not, the bytes before end with an
+    error event. usage: of all attempts together."""
+
+    complete: bool
+    usage: Usage | None
+
+
+StreamItem = StreamStart | bytes | StreamEnd
 
 
 class ProviderCaller(Protocol):
     """Gets the answer from a provider."""
 
     async def complete(self, request: ProviderRequest) -> ProviderReply:
-        """One whole answer. Raises UpstreamError, UnavailableError, DeadlineError, or the provider's refusal."""
+        """One whole answer. Raises UpstreamError, UnavailableError, DeadlineError, RateLimitError (also for a spent
+        budget), or the provider's refusal; all attempts are accounted before it returns."""
         ...
 
-    def stream(self, request: ProviderRequest) -> AsyncIterator[StreamStart | bytes]:
-        """A StreamStart, then server-sent events as bytes, every ready one in one item, ending with `[DONE]`.
+    def stream(self, request: ProviderRequest) -> AsyncIterator[StreamItem]:
+        """A StreamStart, then server-sent events as bytes, every ready one in one item, then a StreamEnd.
 
-        An error before the first byte is raised; after it the stream carries an error event and no `[DONE]`.
-        Closing the iterator ends the upstream call.
+        An error before the first byte is raised; after it the stream carries an error event and no clean end.
+        Closing the iterator ends the upstream call, and what was used is accounted.
         """
         ...
 

@@ -24,7 +24,7 @@ from deployments.protocols import (
     RouteRequest,
     SearchQuery,
     SearchResult,
-    StreamStart,
+    StreamItem,
 )
 from deployments.settings import load_settings
 from kit.telemetry import METRICS
@@ -102,7 +102,7 @@ class ProviderCallerReplica(StageReplica):
         """See the Protocol."""
         return await self.stage.complete(request)  # type: ignore[no-any-return]
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamStart | bytes]:
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamItem]:
         """See the Protocol."""
         async with contextlib.aclosing(self.stage.stream(request)) as items:
             async for item in items:

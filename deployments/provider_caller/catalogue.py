@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field
 
 from deployments.protocols import Usage
+from deployments.provider_caller.call import Endpoint
 from deployments.provider_caller.config import ProviderCallerConfig
 from deployments.settings import ALIASES, CONFIGS
 from kit.errors import SetupError
@@ -60,18 +61,6 @@ class ProviderState:
     available: bool
     remedy: str
     models: tuple[Model, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where and how a provider is called. The key never leaves the provider caller."""
-
-    name: str
-    base_url: str
-    key: str | None
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.name}, {self.base_url})"
 
 
 def load_providers(file: Path = CONFIGS / "providers.yaml") -> dict[str, Provider]:
@@ -126,7 +115,7 @@ class Catalogue:
 
     def _endpoint(self, provider: str) -> Endpoint:
         entry = self._providers[provider]
-        return Endpoint(entry.name, self._config.base_urls.get(provider, entry.base_url), self._key(provider))
+        return Endpoint(provider, entry.name, self._config.base_urls.get(provider, entry.base_url), self._key(provider))
 
     def _key(self, provider: str) -> str | None:
         secret: Any = getattr(self._config.keys, provider, None)

@@ -14,8 +14,8 @@ from contextlib import aclosing
 import aiohttp
 import orjson
 
-from deployments.protocols import ProviderRequest, Usage
-from deployments.provider_caller.catalogue import Endpoint
+from deployments.protocols import Usage
+from deployments.provider_caller.call import Call, Completed, Endpoint
 from deployments.provider_caller.refusals import error_message, refusal
 from deployments.provider_caller.sse import EventSplitter
 from deployments.provider_caller.stream_watch import StreamWatch, error_event
@@ -43,7 +43,7 @@ class CompatibleClient:
         """Close every connection."""
         await self._session.close()
 
-    async def complete(self, endpoint: Endpoint, request: ProviderRequest) -> tuple[bytes, Usage | None]:
+    async def complete(self, endpoint: Endpoint, request: Call) -> Completed:
         """The provider's whole answer, verbatim, and the usage it states."""
         try:
             async with asyncio.timeout(request.timeout):
@@ -52,11 +52,22 @@ class CompatibleClient:
                     body = await _read(endpoint, response)
         except TimeoutError as error:
             raise _deadline(endpoint, request) from error
-        return body, _usage_of(endpoint, body)
+        return Completed(body, _usage_of(endpoint, body))
 
-    async def stream(
-        self, endpoint: Endpoint, request: ProviderRequest, watch: StreamWatch
-    ) -> AsyncGenerator[bytes, None]:
+    async def open(self, endpoint: Endpoint, request: Call) -> "CompatibleStream":
+        """A stream, once its first real event has come."""
+        watch = StreamWatch()
+        items = self.stream(endpoint, request, watch)
+        try:
+            first = await anext(items)
+        except StopAsyncIteration:
+            raise UpstreamError(f"{endpoint.name} sent an empty stream.") from None
+        except BaseException:
+            await items.aclose()
+            raise
+        return CompatibleStream(first, items, watch)
+
+    async def stream(self, endpoint: Endpoint, request: Call, watch: StreamWatch) -> AsyncGenerator[bytes, None]:
         """Whole events, every ready one in one item. `watch` knows afterwards how it ended and what it used."""
         deadline = asyncio.get_running_loop().time() + request.timeout
         try:
@@ -73,7 +84,7 @@ class CompatibleClient:
         finally:
             response.close()
 
-    async def _post(self, endpoint: Endpoint, request: ProviderRequest, accept: str) -> aiohttp.ClientResponse:
+    async def _post(self, endpoint: Endpoint, request: Call, accept: str) -> aiohttp.ClientResponse:
         """The response, whose status is 200. Raises the platform's error for any other."""
         response = await self._connect(endpoint, request, accept)
         if response.status == 200:
@@ -82,12 +93,12 @@ class CompatibleClient:
             body = await response.content.read(MAX_ERROR_BYTES)
             raise refusal(endpoint.name, response.status, response.headers, body)
 
-    async def _connect(self, endpoint: Endpoint, request: ProviderRequest, accept: str) -> aiohttp.ClientResponse:
+    async def _connect(self, endpoint: Endpoint, request: Call, accept: str) -> aiohttp.ClientResponse:
         url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
         headers = _headers(endpoint, request, accept)
         for attempt in range(1, CONNECT_ATTEMPTS + 1):
             try:
-                return await self._session.post(url, data=request.body, headers=headers, allow_redirects=False)
+                return await self._session.post(url, data=_body(request), headers=headers, allow_redirects=False)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 if attempt == CONNECT_ATTEMPTS:
                     raise UnavailableError(f"{endpoint.name} cannot be reached.", retry_after=1) from error
@@ -98,8 +109,42 @@ class CompatibleClient:
         raise AssertionError("unreachable")
 
 
+class CompatibleStream:
+    """An open stream of events in OpenAI's dialect."""
+
+    def __init__(self, first: bytes, items: AsyncGenerator[bytes, None], watch: StreamWatch) -> None:
+        self._first = first
+        self._items = items
+        self._watch = watch
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider has stated by now."""
+        return self._watch.usage
+
+    @property
+    def complete(self) -> bool:
+        """Whether `[DONE]` has come."""
+        return self._watch.done
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """Whole events as they come."""
+        async with aclosing(self._items) as items:
+            yield self._first
+            async for item in items:
+                yield item
+
+    async def close(self) -> None:
+        """End the upstream call."""
+        await self._items.aclose()
+
+
+def _body(call: Call) -> bytes:
+    return call.body if call.content["model"] == call.model else orjson.dumps({**call.content, "model": call.model})
+
+
 async def _events(
-    endpoint: Endpoint, request: ProviderRequest, response: aiohttp.ClientResponse, watch: StreamWatch, deadline: float
+    endpoint: Endpoint, request: Call, response: aiohttp.ClientResponse, watch: StreamWatch, deadline: float
 ) -> AsyncGenerator[bytes, None]:
     """Passes the stream on. Errors are raised until the first item has left, and become its last event after that."""
     started = False
@@ -180,7 +225,7 @@ def _usage_of(endpoint: Endpoint, body: bytes) -> Usage | None:
     return read_usage(content.get("usage"))
 
 
-def _headers(endpoint: Endpoint, request: ProviderRequest, accept: str) -> dict[str, str]:
+def _headers(endpoint: Endpoint, request: Call, accept: str) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "Accept": accept, "Accept-Encoding": "identity"}
     if endpoint.key:
         headers["Authorization"] = f"Bearer {endpoint.key}"
@@ -189,5 +234,5 @@ def _headers(endpoint: Endpoint, request: ProviderRequest, accept: str) -> dict[
     return headers
 
 
-def _deadline(endpoint: Endpoint, request: ProviderRequest) -> DeadlineError:
+def _deadline(endpoint: Endpoint, request: Call) -> DeadlineError:
     return DeadlineError(f"{endpoint.name} did not finish within the {request.timeout:g} s that were left.")

@@ -1,25 +1,36 @@
-"""The provider caller: gets answers from the local extractive provider and from OpenAI-compatible servers."""
+"""The provider caller: gets answers from the local extractive provider and from model providers."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from deployments.measure import measured
-from deployments.protocols import Embedder, ProviderReply, ProviderRequest, StreamStart, Usage
-from deployments.provider_caller import chat_format
-from deployments.provider_caller.catalogue import LOCAL, Catalogue, Endpoint, key_variable
+from deployments.protocols import (
+    Embedder,
+    ProviderReply,
+    ProviderRequest,
+    StreamEnd,
+    StreamItem,
+    StreamStart,
+    Usage,
+)
+from deployments.provider_caller.call import Call, Endpoint, ProviderClient
+from deployments.provider_caller.catalogue import LOCAL, Catalogue, key_variable
 from deployments.provider_caller.compatible import CompatibleClient
 from deployments.provider_caller.config import ProviderCallerConfig
 from deployments.provider_caller.local import LocalProvider
-from deployments.provider_caller.stream_watch import StreamWatch
-from kit.errors import UnavailableError, ValidationError
+from deployments.provider_caller.local_client import LocalClient
+from kit.errors import PenstockError, RateLimitError, UnavailableError, UpstreamError, ValidationError
 from kit.telemetry import METRICS
 
 TOKENS = "penstock_provider_tokens_total"
 COST = "penstock_provider_cost_nanodollars_total"
 UNPRICED = "penstock_provider_unpriced_calls_total"
+
+WORTH_A_FALLBACK = (UpstreamError, UnavailableError, RateLimitError)
 
 
 class ProviderCallerStage:
@@ -28,7 +39,7 @@ class ProviderCallerStage:
     def __init__(self, config: ProviderCallerConfig, embedder: Embedder, *, catalogue: Catalogue | None = None) -> None:
         self._config = config
         self._catalogue = catalogue or Catalogue(config)
-        self._local = LocalProvider(embedder)
+        self._local = LocalClient(LocalProvider(embedder))
         self._client: CompatibleClient | None = None
 
     async def start(self) -> None:
@@ -45,68 +56,63 @@ class ProviderCallerStage:
     @measured("provider_caller")
     async def complete(self, request: ProviderRequest) -> ProviderReply:
         """One whole answer; see ProviderCaller.complete."""
-        if request.provider == LOCAL:
-            return await self._complete_locally(request)
-        client, endpoint = self._reach(request)
-        body, stated = await client.complete(endpoint, request)
-        return ProviderReply(200, body, request.provider, request.model, self._account(request, stated))
+        content = _parse(request.body)
+        failure: PenstockError | None = None
+        for provider, model in request.targets:
+            try:
+                client, endpoint = self._reach(provider)
+                answer = await client.complete(endpoint, _call(request, content, provider, model, stream=False))
+                usage = self._account(provider, model, answer.usage)
+                return ProviderReply(answer.body, provider, model, usage, failure.message if failure else None)
+            except WORTH_A_FALLBACK as error:
+                failure = failure or error
+        raise failure or UnavailableError("No provider is at hand.")
 
     @measured("provider_caller")
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamStart | bytes]:
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamItem]:
         """Server-sent events as they come; see ProviderCaller.stream."""
-        items = self._stream_locally(request) if request.provider == LOCAL else self._pass_through(request)
-        async with aclosing(items):
-            started = False
-            async for item in items:
-                if not started:
-                    started = True
-                    yield StreamStart(request.provider, request.model)
-                yield item
-
-    async def _pass_through(self, request: ProviderRequest) -> AsyncGenerator[bytes, None]:
-        client, endpoint = self._reach(request)
-        watch = StreamWatch()
+        content = _parse(request.body)
+        failure: PenstockError | None = None
+        for provider, model in request.targets:
+            try:
+                client, endpoint = self._reach(provider)
+                opened = await client.open(endpoint, _call(request, content, provider, model, stream=True))
+                break
+            except WORTH_A_FALLBACK as error:
+                failure = failure or error
+        else:
+            raise failure or UnavailableError("No provider is at hand.")
+        usage: Usage | None = None
         try:
-            async with aclosing(client.stream(endpoint, request, watch)) as items:
-                async for item in items:
+            yield StreamStart(provider, model, failure.message if failure else None)
+            async with aclosing(opened.events()) as events:
+                async for item in events:
                     yield item
         finally:
-            self._account(request, watch.usage)
+            await opened.close()
+            usage = self._account(provider, model, opened.usage)
+        yield StreamEnd(opened.complete, usage)
 
-    async def _complete_locally(self, request: ProviderRequest) -> ProviderReply:
-        chat_format.refuse_unsupported(_parse(request.body), request.passages)
-        answer = await self._local.answer(request.question, request.passages)
-        usage = chat_format.count_usage(request.question, request.passages, answer.text)
-        return ProviderReply(200, chat_format.completion(answer, usage), request.provider, request.model, usage)
-
-    async def _stream_locally(self, request: ProviderRequest) -> AsyncGenerator[bytes, None]:
-        body = _parse(request.body)
-        chat_format.refuse_unsupported(body, request.passages)
-        answer = await self._local.answer(request.question, request.passages)
-        usage = chat_format.count_usage(request.question, request.passages, answer.text)
-        options = body.get("stream_options")
-        include_usage = isinstance(options, dict) and bool(options.get("include_usage"))
-        for chunk in chat_format.chunks(answer, usage, include_usage=include_usage):
-            yield chunk
-
-    def _reach(self, request: ProviderRequest) -> tuple[CompatibleClient, Endpoint]:
+    def _reach(self, provider: str) -> tuple[ProviderClient, Endpoint]:
+        if provider == LOCAL:
+            return self._local, Endpoint(LOCAL, LOCAL, "", None)
         if self._client is None:
             raise UnavailableError("The provider caller has not been started.")
-        endpoint = self._catalogue.endpoint(request.provider)
+        endpoint = self._catalogue.endpoint(provider)
         if endpoint is None:
             raise UnavailableError(
-                f"The provider {request.provider!r} is not available: set {key_variable(request.provider)}.",
-                should_retry=False,
+                f"The provider {provider!r} is not available: set {key_variable(provider)}.", should_retry=False
             )
         return self._client, endpoint
 
-    def _account(self, request: ProviderRequest, stated: Usage | None) -> Usage | None:
+    def _account(self, provider: str, model: str, stated: Usage | None) -> Usage | None:
         """The usage with its cost, counted in this process's metrics."""
         if stated is None:
             return None
-        cost = self._catalogue.cost(request.provider, request.model, stated)
-        usage = Usage(stated.input_tokens, stated.output_tokens, stated.cached_tokens, cost)
-        provider, model = request.provider, request.model
+        cost = 0 if provider == LOCAL else self._catalogue.cost(provider, model, stated)
+        usage = replace(stated, cost=cost)
+        if provider == LOCAL:
+            return usage
         METRICS.count(TOKENS, usage.input_tokens, kind="input", provider=provider, model=model)
         METRICS.count(TOKENS, usage.output_tokens, kind="output", provider=provider, model=model)
         if cost is None:
@@ -114,6 +120,22 @@ class ProviderCallerStage:
         else:
             METRICS.count(COST, cost, provider=provider, model=model)
         return usage
+
+
+def _call(request: ProviderRequest, content: dict[str, Any], provider: str, model: str, *, stream: bool) -> Call:
+    return Call(
+        provider=provider,
+        model=model,
+        dialect=request.dialect,
+        body=request.body,
+        content=content,
+        stream=stream,
+        request_id=request.request_id,
+        timeout=request.timeout,
+        idle_timeout=request.timeout,
+        question=request.question,
+        passages=request.passages,
+    )
 
 
 def _parse(body: bytes) -> dict[str, Any]:

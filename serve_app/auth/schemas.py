@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from deployments.protocols import Account
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -15,3 +17,8 @@ class Principal:
     user_id: UUID
     role: str
     expires_at: datetime | None = None
+
+    @property
+    def account(self) -> Account:
+        """Whom this caller's calls are charged to."""
+        return Account(self.tenant, str(self.user_id), str(self.key_id))

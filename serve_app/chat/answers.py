@@ -1,11 +1,11 @@
 """What goes into the chat service and what comes out of it."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
-from deployments.protocols import CachedAnswer, Passage, Route
+from deployments.protocols import Account, CachedAnswer, Passage, Route
 from serve_app.chat.schemas import ChatRequest
 from serve_app.http.context import RequestContext
 from serve_app.http.responses import header_text
@@ -24,7 +24,7 @@ class Ask:
 
     request: RequestContext
     chat: ChatRequest
-    tenant: str
+    account: Account
     model: str
     question: str
     collection: str | None = None
@@ -33,10 +33,15 @@ class Ask:
     operation: str | None = None
     """The operation type where the caller states it."""
 
+    @property
+    def tenant(self) -> str:
+        """The caller's tenant."""
+        return self.account.tenant
+
 
 def ask_for(request: RequestContext, chat: ChatRequest) -> Ask:
     """The start of a question's way."""
-    return Ask(request, chat, request.caller.tenant, chat.model, chat.question[:QUESTION_CHARACTERS])
+    return Ask(request, chat, request.caller.account, chat.model, chat.question[:QUESTION_CHARACTERS])
 
 
 @dataclass(slots=True)
@@ -49,19 +54,12 @@ class Plan:
     revision: str | None = None
     messages: list[dict[str, Any]] | None = None
 
-    def attempts(self) -> Iterator[tuple[str, str]]:
-        """(provider, model) pairs to try, in order."""
-        yield self.route.provider, self.route.model
-        yield from self.route.fallbacks
-
 
 @dataclass(slots=True)
 class Answer:
     """body: the chat completion as JSON, empty while a stream runs. cost: nano-dollars, None where unknown."""
 
     body: bytes
-    status: int
-    content_type: str
     provider: str
     model: str
     cache: CacheState
@@ -119,8 +117,6 @@ def from_cache(cached: CachedAnswer) -> Answer:
     )
     return Answer(
         body=cached.body,
-        status=200,
-        content_type="application/json",
         provider=stored["provider"],
         model=stored["model"],
         cache="hit",

@@ -30,9 +30,7 @@ def chat_router(service: ChatService) -> APIRouter:
             stream = await service.stream(ask)
             return EventStream(stream.events, render_error=error_event, headers=stream.answer.headers())
         answer = await service.complete(ask)
-        return Response(
-            answer.body, status_code=answer.status, headers=answer.headers(), media_type=answer.content_type
-        )
+        return Response(answer.body, headers=answer.headers(), media_type="application/json")
 
     return router
 

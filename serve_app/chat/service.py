@@ -5,7 +5,7 @@
    before an ingestion is not found.
 3. Grounded: the question is embedded once; then the router and the retriever (and reranker) work side by side.
    `auto`: embedded for the router. A model named outright: straight to the provider caller, one hop.
-4. The router's fallbacks follow when a provider fails before its first byte.
+4. The provider caller follows the route: its model, then its fallbacks where one fails before its first byte.
 5. After the last byte, in the background: the answer is stored under the version that was searched.
 """
 
@@ -18,24 +18,23 @@ import orjson
 from deployments.protocols import (
     CachedAnswer,
     CacheKey,
-    ProviderReply,
     ProviderRequest,
     Route,
     RouteRequest,
     Stages,
+    StreamEnd,
+    StreamItem,
     StreamStart,
 )
-from kit.errors import DeadlineError, PenstockError, RateLimitError, UnavailableError, UpstreamError
+from kit.errors import DeadlineError, UpstreamError
 from serve_app.chat import prompt
 from serve_app.chat.answers import Answer, AnswerStream, Ask, Plan, from_cache, to_metadata
 from serve_app.chat.caching import AnswerKeys
-from serve_app.chat.stream import Completion, events_of, is_done, replayed
+from serve_app.chat.stream import Completion, events_of, replayed
 from serve_app.context.service import ContextService
 from serve_app.http.background import Background
 from serve_app.http.errors import bad_field
 from serve_app.http.sse import close
-
-WORTH_A_FALLBACK = (UpstreamError, UnavailableError, RateLimitError)
 
 
 class ChatService:
@@ -79,20 +78,18 @@ class ChatService:
         if cached is not None:
             return from_cache(cached)
         plan = await self._plan(ask)
-        reply, failure = await self._call(ask, plan)
+        reply = await self._stages.provider_caller.complete(_provider_request(ask, plan))
         answer = Answer(
             body=reply.body,
-            status=reply.status,
-            content_type=reply.content_type,
             provider=reply.provider,
             model=reply.model,
             cache="miss" if key else "off",
             cost=reply.usage.cost if reply.usage else None,
             operation=plan.route.operation,
-            reason=_reason(plan, failure),
+            reason=_reason(plan, reply.failure),
             passages=plan.passages,
         )
-        if key and reply.status == 200:
+        if key:
             self._keep(ask, plan, answer)
         return answer
 
@@ -104,17 +101,22 @@ class ChatService:
             answer = from_cache(cached)
             return AnswerStream(answer, _once(replayed(answer.body, include_usage=ask.chat.include_usage)))
         plan = await self._plan(ask)
-        start, events, failure = await self._open(ask, plan)
+        events = self._stages.provider_caller.stream(_provider_request(ask, plan))
+        try:
+            start = await anext(events, None)
+        except BaseException:
+            await close(events)
+            raise
+        if not isinstance(start, StreamStart):
+            raise UpstreamError("The stream did not say who answers.")
         answer = Answer(
             body=b"",
-            status=start.status,
-            content_type="text/event-stream",
             provider=start.provider,
             model=start.model,
             cache="miss" if key else "off",
             cost=None,
             operation=plan.route.operation,
-            reason=_reason(plan, failure),
+            reason=_reason(plan, start.failure),
             passages=plan.passages,
         )
         return AnswerStream(answer, self._relay(ask, plan, answer, events))
@@ -165,7 +167,7 @@ class ChatService:
     async def _route(self, ask: Ask, vector: Any, *, grounded: bool = False) -> Route:
         return await self._stages.router.route(
             RouteRequest(
-                tenant=ask.tenant,
+                account=ask.account,
                 model=ask.model,
                 question=ask.question,
                 vector=vector,
@@ -174,59 +176,27 @@ class ChatService:
             )
         )
 
-    async def _call(self, ask: Ask, plan: Plan) -> tuple[ProviderReply, PenstockError | None]:
-        """The first answer, and the failure that came before it, if any."""
-        failure: PenstockError | None = None
-        for provider, model in plan.attempts():
-            try:
-                request = _provider_request(ask, plan, provider, model)
-                return await self._stages.provider_caller.complete(request), failure
-            except WORTH_A_FALLBACK as error:
-                failure = failure or error
-        raise failure or UnavailableError("No provider is at hand.")
-
-    async def _open(
-        self, ask: Ask, plan: Plan
-    ) -> tuple[StreamStart, AsyncIterator[StreamStart | bytes], PenstockError | None]:
-        """The first stream that has begun, and the failure that came before it, if any."""
-        failure: PenstockError | None = None
-        for provider, model in plan.attempts():
-            events = self._stages.provider_caller.stream(_provider_request(ask, plan, provider, model))
-            try:
-                start = await anext(events)
-                if not isinstance(start, StreamStart):
-                    raise UpstreamError("The stream did not say who answers.")
-                return start, events, failure
-            except StopAsyncIteration:
-                failure = failure or UpstreamError("The provider's stream was empty.")
-            except WORTH_A_FALLBACK as error:
-                failure = failure or error
-            except BaseException:
-                await close(events)
-                raise
-            await close(events)
-        raise failure or UnavailableError("No provider is at hand.")
-
     async def _relay(
-        self, ask: Ask, plan: Plan, answer: Answer, events: AsyncIterator[StreamStart | bytes]
+        self, ask: Ask, plan: Plan, answer: Answer, events: AsyncIterator[StreamItem]
     ) -> AsyncIterator[bytes]:
-        """The provider's bytes as they are. A stream that ends without `[DONE]` or an error event is a failure."""
+        """The provider's bytes as they are. A stream that ends without its StreamEnd is a failure."""
         completion = Completion() if answer.cache == "miss" else None
-        last = b""
+        end: StreamEnd | None = None
         try:
-            async for chunk in events:
-                if isinstance(chunk, StreamStart):
-                    continue
-                yield chunk
-                last = chunk
-                if completion is not None:
-                    for event in events_of(chunk):
-                        completion.add(event)
+            async for item in events:
+                if isinstance(item, StreamEnd):
+                    end = item
+                elif isinstance(item, bytes):
+                    yield item
+                    if completion is not None:
+                        for event in events_of(item):
+                            completion.add(event)
         finally:
             await close(events)
-        if not is_done(last):
-            if not any(event.get("error") for event in events_of(last)):
-                raise UpstreamError("The provider's answer ended before it was complete.")
+        if end is None:
+            raise UpstreamError("The provider's answer ended before it was complete.")
+        answer.cost = end.usage.cost if end.usage else None
+        if not end.complete:
             ask.request.failed = True
             return
         body = completion.body() if completion is not None else None
@@ -243,29 +213,30 @@ class ChatService:
         self._background.start(self._stages.cache.put(key, stored, operation=plan.route.operation))
 
 
-def _reason(plan: Plan, failure: PenstockError | None) -> str:
+def _reason(plan: Plan, failure: str | None) -> str:
     """Why this model answers; a fallback says what it stands in for."""
     if failure is None:
         return plan.route.reason
-    return f"{plan.route.reason} {plan.route.model} failed, so a fallback answers: {failure.message}"
+    return f"{plan.route.reason} {plan.route.model} failed, so a fallback answers: {failure}"
 
 
-def _provider_request(ask: Ask, plan: Plan, provider: str, model: str) -> ProviderRequest:
+def _provider_request(ask: Ask, plan: Plan) -> ProviderRequest:
     chat = ask.chat
-    if plan.messages is None and chat.raw is not None and chat.body["model"] == model:
+    if plan.messages is None and chat.raw is not None:
         body = chat.raw
     else:
-        changed = {**chat.body, "model": model}
-        if plan.messages is not None:
-            changed["messages"] = plan.messages
+        changed = chat.body if plan.messages is None else {**chat.body, "messages": plan.messages}
         body = orjson.dumps(changed)
     return ProviderRequest(
-        tenant=ask.tenant,
-        provider=provider,
-        model=model,
+        account=ask.account,
+        targets=plan.route.targets,
+        dialect="openai_chat",
         body=body,
         request_id=ask.request.request_id,
         timeout=ask.request.remaining(),
+        operation=plan.route.operation,
+        reason=plan.route.reason,
+        assignment=plan.route.assignment,
         question=ask.question,
         passages=plan.passages,
     )

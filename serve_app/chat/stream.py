@@ -14,11 +14,6 @@ def events_of(chunk: bytes) -> list[dict[str, Any]]:
     return list(payloads)
 
 
-def is_done(chunk: bytes) -> bool:
-    """Whether the stream ends cleanly with this chunk."""
-    return chunk.rstrip().endswith(b"[DONE]")
-
-
 def text_of(event: dict[str, Any]) -> str:
     """The text that an event adds to the first choice."""
     choices = event.get("choices") or [{}]

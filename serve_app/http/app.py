@@ -140,7 +140,7 @@ def create_app(
     for router in (
         chat_router(chat),
         providers_router(providers),
-        tutor_router(TutorService(chat, context, providers, rag_enabled=rag_enabled)),
+        tutor_router(TutorService(chat, context, rag_enabled=rag_enabled)),
         context_router(context),
         health_router(health, cluster_metrics),
     ):

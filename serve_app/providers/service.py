@@ -1,7 +1,6 @@
 """Which models a tenant may name, and embeddings."""
 
 import base64
-from collections.abc import Mapping
 from typing import Any
 
 from deployments.embedder.config import EmbedderConfig
@@ -74,19 +73,6 @@ class ProvidersService:
             "model": self.embedding_model,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
-
-    async def cost(self, tenant: str, provider: str, model: str, usage: Mapping[str, Any] | None) -> int | None:
-        """Nano-dollars of a stream with this OpenAI usage; None where a price is unknown or part was cached."""
-        if usage is None:
-            return None
-        infos = [info for info in await self._router.models(tenant) if info.provider == provider]
-        info = next((info for info in infos if info.id == model or len(infos) == 1), None)
-        if info is None or info.input_price is None or info.output_price is None:
-            return None
-        if (usage.get("prompt_tokens_details") or {}).get("cached_tokens"):
-            return None
-        read, written = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
-        return int(read * info.input_price + written * info.output_price)
 
     async def _grounded(self, tenant: str, models: Any) -> list[tuple[str, ModelInfo]]:
         """`auto@COLLECTION` for each collection; none while Postgres is lost, which chat survives."""

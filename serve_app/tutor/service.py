@@ -15,19 +15,15 @@ from serve_app.context.service import ContextService
 from serve_app.http.context import RequestContext
 from serve_app.http.errors import bad_field
 from serve_app.http.sse import close, encode
-from serve_app.providers.service import ProvidersService
 from serve_app.tutor.schemas import CitationOut, QueryRequest, QueryResponse, QueryResult
 
 
 class TutorService:
     """Answers questions. One instance per replica."""
 
-    def __init__(
-        self, chat: ChatService, context: ContextService, providers: ProvidersService, *, rag_enabled: bool
-    ) -> None:
+    def __init__(self, chat: ChatService, context: ContextService, *, rag_enabled: bool) -> None:
         self._chat = chat
         self._context = context
-        self._providers = providers
         self._rag_enabled = rag_enabled
 
     async def answer(self, request: RequestContext, query: QueryRequest) -> QueryResponse:
@@ -36,7 +32,7 @@ class TutorService:
         answer = await self._chat.complete(ask)
         completion = orjson.loads(answer.body)
         text = (completion.get("choices") or [{}])[0].get("message", {}).get("content")
-        if answer.status >= 400 or not isinstance(text, str):
+        if not isinstance(text, str):
             raise UpstreamError("The provider's answer holds no text.")
         stated = completion.get("penstock")
         result = _result(ask, answer, stated, completion.get("usage"))
@@ -62,8 +58,6 @@ class TutorService:
                     yield tokens
         finally:
             await close(events)
-        if answer.cache != "hit":
-            answer.cost = await self._providers.cost(ask.tenant, answer.provider, answer.model, completion.usage)
         citations = _citations("".join(completion.text), answer, completion.penstock)
         yield encode({"citations": [citation.model_dump(mode="json") for citation in citations]}, "citations")
         yield encode(_result(ask, answer, completion.penstock, completion.usage).model_dump(mode="json"), "done")
@@ -77,7 +71,7 @@ class TutorService:
         return Ask(
             request,
             chat,
-            request.caller.tenant,
+            request.caller.account,
             query.model,
             query.question,
             collection=collection,

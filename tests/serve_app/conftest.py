@@ -5,7 +5,7 @@ import contextlib
 import functools
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -20,6 +20,8 @@ from deployments.protocols import (
     ProviderReply,
     ProviderRequest,
     Stages,
+    StreamEnd,
+    StreamItem,
     StreamStart,
     TokenVectors,
     Usage,
@@ -76,42 +78,68 @@ class ScriptedProvider:
 
     async def complete(self, request: ProviderRequest) -> ProviderReply:
         self.seen.append(request)
-        if request.provider == "local":
+        failure = None
+        for target in request.targets:
+            try:
+                reply = await self.complete_one(replace(request, targets=(target,)), *target)
+                return replace(reply, failure=failure)
+            except WORTH_A_FALLBACK as error:
+                if target == request.targets[-1]:
+                    raise
+                failure = failure or error.message
+        raise AssertionError("no target")
+
+    async def complete_one(self, request: ProviderRequest, provider: str, model: str) -> ProviderReply:
+        if provider == "local":
             return await self.local.complete(request)
-        self.fail_early(request)
-        if request.model == "slow":
+        self.fail_early(model)
+        if model == "slow":
             await self.gate.wait()
         usage = Usage(10, 5, cost=2_500)
-        return ProviderReply(200, completion(request), request.provider, request.model, usage)
+        return ProviderReply(completion(request, model), provider, model, usage)
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamStart | bytes]:
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamItem]:
         self.seen.append(request)
+        failure = None
+        for target in request.targets:
+            try:
+                async with contextlib.aclosing(self.stream_one(replace(request, targets=(target,)), *target)) as items:
+                    async for item in items:
+                        yield replace(item, failure=failure) if isinstance(item, StreamStart) else item
+                return
+            except WORTH_A_FALLBACK as error:
+                if target == request.targets[-1] or target[1] == "breaks":
+                    raise
+                failure = failure or error.message
+
+    async def stream_one(self, request: ProviderRequest, provider: str, model: str) -> AsyncIterator[StreamItem]:
         try:
-            if request.provider == "local":
+            if provider == "local":
                 async with contextlib.aclosing(self.local.stream(request)) as items:
                     async for item in items:
                         yield item
                 return
-            self.fail_early(request)
-            yield StreamStart(request.provider, request.model)
+            self.fail_early(model)
+            yield StreamStart(provider, model)
             for word in ("one ", "two ", "three"):
-                yield event(delta(request, {"content": word}))
-                if request.model == "slow":
+                yield event(delta(model, {"content": word}))
+                if model == "slow":
                     await self.gate.wait()
-                if request.model == "breaks":
+                if model == "breaks":
                     raise UpstreamError("The provider broke off its answer.")
-            if request.model == "truncated":
+            if model == "truncated":
                 return
-            yield event(delta(request, {}, "stop"))
+            yield event(delta(model, {}, "stop"))
             body = orjson.loads(request.body)
             if (body.get("stream_options") or {}).get("include_usage"):
-                yield event({**delta(request, {}), "choices": [], "usage": USAGE})
+                yield event({**delta(model, {}), "choices": [], "usage": USAGE})
             yield b"data: [DONE]\n\n"
+            yield StreamEnd(True, Usage(10, 5, cost=2_500))
         finally:
-            self.closed.append(request.model)
+            self.closed.append(model)
 
-    def fail_early(self, request: ProviderRequest) -> None:
-        match request.model:
+    def fail_early(self, model: str) -> None:
+        match model:
             case "down":
                 raise UnavailableError("The mock cannot be reached.", retry_after=3)
             case "refuses":
@@ -122,19 +150,20 @@ class ScriptedProvider:
                 raise RuntimeError("secret-detail")
 
 
+WORTH_A_FALLBACK = (UpstreamError, UnavailableError, RateLimitError)
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
 
-def completion(request: ProviderRequest) -> bytes:
+def completion(request: ProviderRequest, model: str) -> bytes:
     text = f"You asked: {request.question}" + (" [1]" if request.passages else "")
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": request.model}
+    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model}
     return orjson.dumps({**head, "choices": [choice], "usage": USAGE})
 
 
-def delta(request: ProviderRequest, content: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": request.model}
+def delta(model: str, content: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model}
     return {**head, "choices": [{"index": 0, "delta": content, "finish_reason": finish}]}
 
 

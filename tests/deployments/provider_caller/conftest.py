@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from deployments.protocols import ProviderRequest
+from deployments.protocols import Account, ProviderRequest
 from deployments.provider_caller.config import ProviderCallerConfig, ProviderKeys
 from deployments.provider_caller.stage import ProviderCallerStage
 
@@ -78,8 +78,9 @@ def ask() -> Callable[..., ProviderRequest]:
     def build(
         provider: str = "openai", model: str = "gpt-6-luna", timeout: float = 10, **more: object
     ) -> ProviderRequest:
-        fields = {"tenant": "t", "body": BODY, "request_id": "req-1", **more}
-        return ProviderRequest(provider=provider, model=model, timeout=timeout, **fields)  # type: ignore[arg-type]
+        fields = {"account": Account("t"), "body": BODY, "request_id": "req-1", "operation": "chat", **more}
+        targets = ((provider, model),)
+        return ProviderRequest(targets=targets, dialect="openai_chat", timeout=timeout, **fields)  # type: ignore[arg-type]
 
     return build
 

@@ -8,6 +8,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from deployments.protocols import Passage, ProviderRequest, StreamStart
 from deployments.provider_caller.local import ExtractiveAnswer, Quote
+from deployments.provider_caller.local_client import LocalClient
 from deployments.provider_caller.sse import parse_events
 from kit.errors import UnprocessableError, ValidationError
 
@@ -30,7 +31,7 @@ class Quotes:
 
 @pytest.fixture
 def local(caller: Any) -> Any:
-    caller._local = Quotes(ANSWER)
+    caller._local = LocalClient(Quotes(ANSWER))
     return caller
 
 
@@ -63,7 +64,7 @@ async def test_it_costs_nothing_and_that_is_known(local: Any, ask_local: Ask) ->
 
 async def test_a_stream_brings_the_same_text_sentence_by_sentence(local: Any, ask_local: Ask) -> None:
     request = ask_local({"stream_options": {"include_usage": True}})
-    start, *items = [item async for item in local.stream(request)]
+    start, *items, _ = [item async for item in local.stream(request)]
     assert start == StreamStart("local", "local/extractive")
     *parsed, done = parse_events(b"".join(items))
     assert done.data == b"[DONE]"
@@ -79,11 +80,11 @@ async def test_a_stream_brings_the_same_text_sentence_by_sentence(local: Any, as
 
 async def test_usage_is_streamed_only_when_asked_for(local: Any, ask_local: Ask) -> None:
     items = [item async for item in local.stream(ask_local())]
-    assert b'"usage"' not in b"".join(items[1:])
+    assert b'"usage"' not in b"".join(items[1:-1])
 
 
 async def test_that_no_passage_answers_is_said_in_the_answer(local: Any, ask_local: Ask) -> None:
-    local._local = Quotes(ExtractiveAnswer(False, (), "No passage answers this."))
+    local._local = LocalClient(Quotes(ExtractiveAnswer(False, (), "No passage answers this.")))
     content = orjson.loads((await local.complete(ask_local())).body)
     assert content["penstock"] == {"answered": False, "citations": []}
     assert content["choices"][0]["message"]["content"] == "No passage answers this."

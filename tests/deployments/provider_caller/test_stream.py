@@ -22,7 +22,7 @@ DONE = b"data: [DONE]\n\n"
 async def collect(stream: Any) -> tuple[StreamStart, bytes]:
     items = [item async for item in stream]
     assert isinstance(items[0], StreamStart)
-    return items[0], b"".join(items[1:])
+    return items[0], b"".join(item for item in items[1:] if isinstance(item, bytes))
 
 
 def error_in(stream: bytes) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def error_in(stream: bytes) -> dict[str, Any]:
 async def test_a_stream_passes_through_byte_for_byte(provider: Any, caller: Any, ask: Ask, stream_of: Any) -> None:
     provider.script = stream_of(b": wait\n\n", HELLO[:10], HELLO[10:] + WORLD, b"\r\n" + USAGE, DONE)
     start, body = await collect(caller.stream(ask()))
-    assert (start.provider, start.model, start.status) == ("openai", "gpt-6-luna", 200)
+    assert (start.provider, start.model) == ("openai", "gpt-6-luna")
     assert body == b": wait\n\n" + HELLO + WORLD + b"\r\n" + USAGE + DONE
 
 
@@ -61,7 +61,7 @@ async def test_ready_events_travel_together_and_the_first_does_not_wait(provider
     assert isinstance(await anext(stream), StreamStart)
     assert await anext(stream) == HELLO
     more.set()
-    rest = [item async for item in stream]
+    rest = [item async for item in stream if isinstance(item, bytes)]
     assert b"".join(rest) == WORLD * 20 + DONE
     assert len(rest) < 5
 

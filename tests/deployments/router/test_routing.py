@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployments.protocols import ModelInfo, Route, RouteRequest
+from deployments.protocols import Account, ModelInfo, Route, RouteRequest
 from deployments.provider_caller.catalogue import ProviderState
 from deployments.router.client import RouterClient
 from deployments.router.config import RouterConfig
@@ -18,7 +18,7 @@ LOCAL = ("local", "local/extractive")
 
 
 def ask(model: str = "auto", question: str = "Who wrote Hamlet?", **more: Any) -> RouteRequest:
-    return RouteRequest("t", model, question, **more)
+    return RouteRequest(Account("t"), model, question, **more)
 
 
 class Unreachable:

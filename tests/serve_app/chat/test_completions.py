@@ -27,10 +27,10 @@ async def test_the_request_body_goes_on_byte_for_byte(api: Any) -> None:
     assert api.provider.seen[0].body == body
 
 
-async def test_an_alias_and_the_penstock_field_are_taken_out_of_the_body(api: Any) -> None:
+async def test_the_penstock_field_is_taken_out_of_the_body(api: Any) -> None:
     await api.chat("mock/org/echo", temperature=1, penstock={"cache": False})
     sent = orjson.loads(api.provider.seen[0].body)
-    assert sent["model"] == "org/echo"
+    assert api.provider.seen[0].targets[0][1] == "org/echo"
     assert "penstock" not in sent
 
 
@@ -108,7 +108,7 @@ async def test_a_collection_in_the_model_id_grounds_the_answer(api: Any) -> None
     response = await api.chat(f"echo@{api.collection}", "How does rain form?")
     assert response.status_code == 200, response.text
     request = api.provider.seen[0]
-    assert request.model == "echo"
+    assert request.targets[0][1] == "echo"
     assert [passage.source for passage in request.passages] == ["rain.md", "iron.md"]
     prompt = orjson.loads(request.body)["messages"]
     assert [message["role"] for message in prompt] == ["system", "user"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.chat.stream import Completion, events_of, is_done, replayed
+from serve_app.chat.stream import Completion, events_of, replayed
 
 WORDS = st.lists(st.text(min_size=1, max_size=20), max_size=6)
 
@@ -24,7 +24,7 @@ def test_a_stored_completion_survives_being_replayed_and_gathered(words: list[st
     gathered = Completion()
     for event in events_of(stream):
         gathered.add(event)
-    assert is_done(stream)
+    assert stream.endswith(b"data: [DONE]\n\n")
     again = gathered.body()
     assert again is not None
     assert orjson.loads(again) == orjson.loads(body)

@@ -57,7 +57,7 @@ async def test_a_stream_has_tokens_then_citations_then_the_result(api: Any) -> N
     assert "".join(data["text"] for name, data in found if name == "token") == "one two three"
     whole = (await ask(api, model="echo")).json()
     assert found[-1][1].keys() == whole.keys() - {"answer", "citations"}
-    assert found[-1][1]["cost_usd"] is None
+    assert found[-1][1]["cost_usd"] == whole["cost_usd"]
 
 
 async def test_a_local_stream_costs_nothing_and_cites(api: Any) -> None:
