@@ -10,10 +10,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from redis.asyncio import Redis
 from rich.console import Console
 
 from deployments.embedder.export import ensure_model
 from deployments.settings import Settings
+from kit.redis import redis_client
 from kit.supervisor import Supervisor
 from serve_app.embedded.home import Home, open_home
 from serve_app.embedded.services import start_services
@@ -58,6 +60,14 @@ async def services() -> AsyncIterator[Services]:
                 )
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+async def redis(services: Services) -> AsyncIterator[Redis]:
+    """A client of the shared Redis; tests use keys of their own."""
+    client = redis_client(services.redis_url)
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture(scope="session")
