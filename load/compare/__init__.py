@@ -1,0 +1,1 @@
+"""Penstock beside LiteLLM and Portkey, in front of one simulator, in one run."""
