@@ -14,6 +14,8 @@ from deployments.provider_caller.config import ProviderCallerConfig
 from deployments.reranker.config import RerankerConfig
 from deployments.retriever.config import RetrieverConfig
 from deployments.router.config import RouterConfig
+from kit.crypto import EncryptionConfig
+from kit.egress import EgressConfig
 from kit.settings import PREFIX, Section, keys, load, variable_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,6 +90,8 @@ class Settings(Section):
     router: RouterConfig = Field(default_factory=RouterConfig)
     provider_caller: ProviderCallerConfig = Field(default_factory=ProviderCallerConfig)
     cache: CacheConfig = Field(default_factory=CacheConfig)
+    encryption: EncryptionConfig = Field(default_factory=EncryptionConfig)
+    egress: EgressConfig = Field(default_factory=EgressConfig)
 
 
 def default_home() -> Path:
