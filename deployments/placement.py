@@ -136,9 +136,10 @@ class ProviderCallerClient(StageClient):
 
     async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamItem]:
         """See the Protocol."""
-        async with contextlib.aclosing(self._stream("stream", request)) as items:  # type: ignore[type-var]
-            async for item in items:
-                yield item
+        async with contextlib.aclosing(self._stream("stream", request)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                for item in batch:
+                    yield item
 
 
 class RemoteCache(StageClient):

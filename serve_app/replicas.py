@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from deployments.coalesce import coalesced
 from deployments.protocols import (
     CachedAnswer,
     CacheKey,
@@ -94,7 +95,7 @@ class RouterReplica(StageReplica):
 
 
 class ProviderCallerReplica(StageReplica):
-    """protocols.ProviderCaller."""
+    """protocols.ProviderCaller, except that a stream's items come in lists: all that are ready in one message."""
 
     stage_name = "provider_caller"
 
@@ -102,11 +103,11 @@ class ProviderCallerReplica(StageReplica):
         """See the Protocol."""
         return await self.stage.complete(request)  # type: ignore[no-any-return]
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamItem]:
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[list[StreamItem]]:
         """See the Protocol."""
-        async with contextlib.aclosing(self.stage.stream(request)) as items:
-            async for item in items:
-                yield item
+        async with contextlib.aclosing(coalesced(self.stage.stream(request))) as batches:
+            async for batch in batches:
+                yield batch
 
 
 class CacheReplica(StageReplica):

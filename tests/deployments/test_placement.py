@@ -155,13 +155,13 @@ async def read(handle: Handle) -> AsyncIterator[Any]:
 
 
 async def test_a_stream_gives_its_items_and_is_not_cancelled_at_its_end() -> None:
-    handle = Handle([1, 2, 3], stream=True)
+    handle = Handle([[1, 2], [3]], stream=True)
     assert [item async for item in read(handle)] == [1, 2, 3]
     assert not handle.method.streams[0].cancelled
 
 
 async def test_a_stream_that_is_left_is_cancelled_in_the_replica() -> None:
-    handle = Handle([1, 2, 3], stream=True)
+    handle = Handle([[1, 2], [3]], stream=True)
     client = ProviderCallerClient("provider_caller", handle)  # type: ignore[arg-type]
     items = client.stream("request")  # type: ignore[arg-type]
     assert await anext(items) == 1
@@ -201,7 +201,7 @@ async def test_a_cancelled_reader_cancels_the_stream() -> None:
     ids=["died", "unavailable", "busy", "own"],
 )
 async def test_a_stream_that_breaks_says_why_and_is_not_repeated(error: Exception, raised: type[Exception]) -> None:
-    handle = Handle([1, error], stream=True)
+    handle = Handle([[1], error], stream=True)
     items = read(handle)
     assert await anext(items) == 1
     with pytest.raises(raised):
