@@ -6,7 +6,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from deployments.protocols import Account, CachedAnswer, Passage, Route
-from serve_app.chat.schemas import ChatRequest
+from serve_app.chat.dialects.request import DialectRequest
 from serve_app.http.context import RequestContext
 from serve_app.http.responses import header_text
 
@@ -23,7 +23,7 @@ class Ask:
     """A chat request on its way. `model` and `collection` are resolved by the service. k: passages for the prompt."""
 
     request: RequestContext
-    chat: ChatRequest
+    chat: DialectRequest
     account: Account
     model: str
     question: str
@@ -39,25 +39,26 @@ class Ask:
         return self.account.tenant
 
 
-def ask_for(request: RequestContext, chat: ChatRequest) -> Ask:
+def ask_for(request: RequestContext, chat: DialectRequest) -> Ask:
     """The start of a question's way."""
     return Ask(request, chat, request.caller.account, chat.model, chat.question[:QUESTION_CHARACTERS])
 
 
 @dataclass(slots=True)
 class Plan:
-    """How a question is answered. revision: of the collection that was searched. messages: those of the prompt, None
-    when the caller's stand."""
+    """How a question is answered. revision: of the collection that was searched. system: the text that is put in front
+    of the conversation, None when it stands as it came."""
 
     route: Route
     passages: tuple[Passage, ...] = ()
     revision: str | None = None
-    messages: list[dict[str, Any]] | None = None
+    system: str | None = None
 
 
 @dataclass(slots=True)
 class Answer:
-    """body: the chat completion as JSON, empty while a stream runs. cost: nano-dollars, None where unknown."""
+    """body: the answer as JSON in the caller's dialect, empty while a stream runs. cost: nano-dollars, None where
+    unknown."""
 
     body: bytes
     provider: str
@@ -86,12 +87,13 @@ class Answer:
         return headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AnswerStream:
-    """events: whole server-sent events in OpenAI's dialect, ending with `[DONE]`."""
+    """events: whole server-sent events in the caller's dialect. tail: those that went out last."""
 
     answer: Answer
     events: AsyncIterator[bytes]
+    tail: bytes = b""
 
 
 def to_metadata(answer: Answer) -> dict[str, Any]:

@@ -4,12 +4,9 @@ from deployments.cache.config import CacheConfig
 from deployments.cache.key import answer_key
 from deployments.cache.policy import CachePolicy
 from deployments.protocols import CacheKey
+from deployments.router.decide import is_auto
 from serve_app.chat.answers import Ask
 from serve_app.chat.prompt import PROMPT_VERSION
-
-_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
-_SHAPES_NOTHING = frozenset({"stream", "stream_options", "user", "metadata", "store", "safety_identifier"})
-_ELSEWHERE = frozenset({"model", "messages", "response_format", *_TOOLS})
 
 
 class AnswerKeys:
@@ -22,25 +19,23 @@ class AnswerKeys:
     def cacheable(self, ask: Ask) -> bool:
         """Whether an answer of before may be given: one choice, and as the caller says or else the policy admits."""
         chat = ask.chat
-        if self._policy is None or chat.extras.use_cache is False or chat.body.get("n") not in (None, 1):
+        if self._policy is None or chat.extras.use_cache is False or chat.choices != 1:
             return False
         grounded = ask.collection is not None
-        return chat.extras.use_cache is True or self._policy.admits_temperature(
-            chat.body.get("temperature"), grounded=grounded
-        )
+        return chat.extras.use_cache is True or self._policy.admits_temperature(chat.temperature, grounded=grounded)
 
     def key(self, ask: Ask, revision: str | None) -> CacheKey:
-        """The key of a resolved request. revision: of its collection, None without one."""
-        body = ask.chat.body
+        """The key of a resolved request. revision: of its collection, None without one.
+
+        An answer is kept in the dialect that it was given in, so the dialect is part of what was said.
+        """
         grounded = ask.collection is not None
         return answer_key(
             tenant=ask.tenant,
             model=ask.model,
-            policy_version=f"{self._policy_version}:{ask.operation}" if ask.model.startswith("auto") else None,
-            messages=body["messages"],
-            sampling={n: v for n, v in body.items() if n not in _SHAPES_NOTHING and n not in _ELSEWHERE},
-            tools=[body.get(name) for name in _TOOLS],
-            response_format=body.get("response_format"),
+            policy_version=f"{self._policy_version}:{ask.operation}" if is_auto(ask.model) else None,
+            messages=[ask.chat.dialect, *ask.chat.conversation],
+            sampling=ask.chat.options(),
             prompt_version=PROMPT_VERSION if grounded else None,
             collection=ask.collection,
             collection_revision=revision,

@@ -1,7 +1,6 @@
 """The prompt of a grounded question: numbered passages within a token budget, and the instruction to cite them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from deployments.protocols import Passage
 
@@ -34,13 +33,9 @@ def within_budget(passages: Sequence[Passage], tokens: int = PASSAGE_TOKENS) -> 
     return tuple(kept)
 
 
-def grounded(messages: Sequence[dict[str, Any]], passages: Sequence[Passage]) -> list[dict[str, Any]]:
-    """The conversation with the passages put in after its leading system messages."""
-    leading = 0
-    while leading < len(messages) and messages[leading]["role"] in ("system", "developer"):
-        leading += 1
-    content = INSTRUCTION + ("\n\n".join(_numbered(n, p) for n, p in enumerate(passages, 1)) or "(none were found)")
-    return [*messages[:leading], {"role": "system", "content": content}, *messages[leading:]]
+def grounding(passages: Sequence[Passage]) -> str:
+    """The system text of a grounded question."""
+    return INSTRUCTION + ("\n\n".join(_numbered(n, p) for n, p in enumerate(passages, 1)) or "(none were found)")
 
 
 def _numbered(number: int, passage: Passage) -> str:

@@ -26,11 +26,13 @@ from deployments.protocols import (
     StreamItem,
     StreamStart,
 )
+from deployments.router.decide import is_auto
 from kit.errors import DeadlineError, UpstreamError
 from serve_app.chat import prompt
 from serve_app.chat.answers import Answer, AnswerStream, Ask, Plan, from_cache, to_metadata
 from serve_app.chat.caching import AnswerKeys
-from serve_app.chat.stream import Completion, events_of, replayed
+from serve_app.chat.closing import CostNote
+from serve_app.chat.token_count import estimated_tokens
 from serve_app.context.service import ContextService
 from serve_app.http.background import Background
 from serve_app.http.errors import bad_field
@@ -71,6 +73,13 @@ class ChatService:
         except TimeoutError:
             raise DeadlineError("The time for this request is over.") from None
 
+    async def count_tokens(self, ask: Ask) -> int:
+        """An estimate of a request's input tokens, without what retrieval would add. Raises for an unknown model."""
+        await self._resolve(ask)
+        if not is_auto(ask.model):
+            await self._route(ask, None)
+        return estimated_tokens(ask.chat)
+
     async def _complete(self, ask: Ask) -> Answer:
         await self._resolve(ask)
         key = await self._key(ask)
@@ -99,7 +108,8 @@ class ChatService:
         cached = await self._stages.cache.get(key) if key else None
         if cached is not None:
             answer = from_cache(cached)
-            return AnswerStream(answer, _once(replayed(answer.body, include_usage=ask.chat.include_usage)))
+            note = CostNote(ask.chat.cost_mark)
+            return AnswerStream(answer, _once(note.pass_on(ask.chat.replay(answer.body)) + note.end(answer.cost)))
         plan = await self._plan(ask)
         events = self._stages.provider_caller.stream(_provider_request(ask, plan))
         try:
@@ -119,7 +129,9 @@ class ChatService:
             reason=_reason(plan, start.failure),
             passages=plan.passages,
         )
-        return AnswerStream(answer, self._relay(ask, plan, answer, events))
+        stream = AnswerStream(answer, events=_once(b""))
+        stream.events = self._relay(ask, plan, stream, events)
+        return stream
 
     async def _resolve(self, ask: Ask) -> None:
         """Split the model id into policy or model and collection."""
@@ -138,7 +150,9 @@ class ChatService:
         if not self._rag_enabled:
             ask.collection = None
         if ask.collection is not None and not ask.question.strip():
-            raise bad_field("messages", "must hold a user message with text for an answer from a collection")
+            raise bad_field(
+                ask.chat.conversation_field, "must hold a user message with text for an answer from a collection"
+            )
 
     async def _key(self, ask: Ask) -> CacheKey | None:
         if not self._keys.cacheable(ask):
@@ -151,9 +165,10 @@ class ChatService:
         if ask.collection is not None:
             return await self._plan_grounded(ask, ask.collection)
         vector = None
-        if ask.model.startswith("auto") and ask.question.strip():
+        if is_auto(ask.model) and ask.question.strip():
             vector = (await self._stages.embedder.embed([ask.question])).sentences[0]
-        return Plan(await self._route(ask, vector))
+        route = await self._route(ask, vector)
+        return Plan(route, system=_instruction(ask, route))
 
     async def _plan_grounded(self, ask: Ask, collection: str) -> Plan:
         embeddings = await self._context.embed(ask.question)
@@ -162,7 +177,8 @@ class ChatService:
             self._context.find(ask.tenant, collection, ask.question, embeddings, k=ask.k, filters=ask.filters),
         )
         passages = prompt.within_budget(found.passages)
-        return Plan(route, passages, found.revision, prompt.grounded(ask.chat.messages, passages))
+        texts = [text for text in (_instruction(ask, route), prompt.grounding(passages)) if text]
+        return Plan(route, passages, found.revision, "\n\n".join(texts))
 
     async def _route(self, ask: Ask, vector: Any, *, grounded: bool = False) -> Route:
         return await self._stages.router.route(
@@ -177,29 +193,35 @@ class ChatService:
         )
 
     async def _relay(
-        self, ask: Ask, plan: Plan, answer: Answer, events: AsyncIterator[StreamItem]
+        self, ask: Ask, plan: Plan, stream: AnswerStream, events: AsyncIterator[StreamItem]
     ) -> AsyncIterator[bytes]:
-        """The provider's bytes as they are. A stream that ends without its StreamEnd is a failure."""
-        completion = Completion() if answer.cache == "miss" else None
+        """The provider's bytes as they are, the cost written into the last event. A stream that ends without its
+        StreamEnd is a failure."""
+        answer = stream.answer
+        gathering = ask.chat.gathering() if answer.cache == "miss" else None
+        note = CostNote(ask.chat.cost_mark)
         end: StreamEnd | None = None
         try:
             async for item in events:
-                if isinstance(item, StreamEnd):
+                if isinstance(item, bytes):
+                    stream.tail = item
+                    if ready := note.pass_on(item):
+                        yield ready
+                    if gathering is not None:
+                        gathering.add(item)
+                elif isinstance(item, StreamEnd):
                     end = item
-                elif isinstance(item, bytes):
-                    yield item
-                    if completion is not None:
-                        for event in events_of(item):
-                            completion.add(event)
         finally:
             await close(events)
         if end is None:
             raise UpstreamError("The provider's answer ended before it was complete.")
         answer.cost = end.usage.cost if end.usage else None
+        if held := note.end(answer.cost if end.complete else None):
+            yield held
         if not end.complete:
             ask.request.failed = True
             return
-        body = completion.body() if completion is not None else None
+        body = gathering.body() if gathering is not None else None
         if body is not None:
             answer.body = body
             self._keep(ask, plan, answer)
@@ -220,17 +242,21 @@ def _reason(plan: Plan, failure: str | None) -> str:
     return f"{plan.route.reason} {plan.route.model} failed, so a fallback answers: {failure}"
 
 
+def _instruction(ask: Ask, route: Route) -> str | None:
+    """What the operation type asks for, where the caller left the choice to the router."""
+    return route.instruction if is_auto(ask.model) else None
+
+
 def _provider_request(ask: Ask, plan: Plan) -> ProviderRequest:
     chat = ask.chat
-    if plan.messages is None and chat.raw is not None:
-        body = chat.raw
+    if plan.system is not None:
+        body = orjson.dumps(chat.with_system(plan.system))
     else:
-        changed = chat.body if plan.messages is None else {**chat.body, "messages": plan.messages}
-        body = orjson.dumps(changed)
+        body = orjson.dumps(chat.body) if chat.raw is None else chat.raw
     return ProviderRequest(
         account=ask.account,
         targets=plan.route.targets,
-        dialect="openai_chat",
+        dialect=chat.dialect,
         body=body,
         request_id=ask.request.request_id,
         timeout=ask.request.remaining(),

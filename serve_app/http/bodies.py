@@ -1,4 +1,4 @@
-"""Reads request bodies: bounded, as JSON objects, as validated models."""
+"""Reads request bodies, bounded, as JSON objects and validated models; query strings too."""
 
 from typing import Any, TypeVar
 
@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope
 
 from kit.errors import TooLargeError, ValidationError
-from serve_app.http.errors import invalid
+from serve_app.http.errors import RequestError, invalid
 
 T = TypeVar("T", bound=pydantic.BaseModel)
 
@@ -95,9 +95,32 @@ def kind_of(value: object) -> str:
     return "an array" if isinstance(value, list) else "an object"
 
 
+async def read_json(request: Request) -> bytes:
+    """The whole body of an endpoint that takes JSON. Raises RequestError (415) when it says to be something else."""
+    for name, value in request.scope["headers"]:
+        if name == b"content-type":
+            _refuse_other_type(value)
+    return await read_body(request.receive)
+
+
+def _refuse_other_type(value: bytes) -> None:
+    kind = value.partition(b";")[0].strip().lower()
+    if kind and kind != b"application/json" and not kind.endswith(b"+json"):
+        shown = kind[:100].decode("latin-1")
+        raise RequestError(415, f"The content type must be application/json, not {shown}.")
+
+
 async def read_model(request: Request, model: type[T]) -> T:
     """Read a request body as a validated model. Raises ValidationError that names each wrong field."""
-    value = json_object(await read_body(request.receive))
+    return _validated(json_object(await read_json(request)), model)
+
+
+def read_query(request: Request, model: type[T]) -> T:
+    """The query string as a validated model. Raises ValidationError that names each wrong parameter."""
+    return _validated(dict(request.query_params), model)
+
+
+def _validated(value: dict[str, Any], model: type[T]) -> T:
     try:
         return model.model_validate(value)
     except pydantic.ValidationError as error:

@@ -1,29 +1,43 @@
 """Renders every failure in the error shape of the endpoint's family."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
-from kit.errors import NotFoundError, PenstockError, UnavailableError, ValidationError
+from kit.errors import NotFoundError, PenstockError, RateLimitError, UnavailableError, ValidationError
 
-_COMPATIBLE = ("/v1/chat/", "/v1/models", "/v1/embeddings", "/v1/responses", "/v1/completions")
-_PLATFORM = ("/v1/models/available",)
+Family = Literal["platform", "openai", "anthropic"]
 
-_OPENAI_TYPES = {
+_OPENAI = ("/v1/chat/", "/v1/models", "/v1/embeddings", "/v1/responses", "/v1/completions")
+_ANTHROPIC = "/v1/messages"
+_BOTH = "/v1/models"
+_PLATFORM = "/v1/models/available"
+ANTHROPIC_VERSION = b"anthropic-version"
+"""The header that every client of Anthropic's API sends."""
+
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_OPENAI_CODES = {"AUTHENTICATION_ERROR": "invalid_api_key", "RATE_LIMITED": "rate_limit_exceeded"}
+_ANTHROPIC_TYPES = {
     401: "authentication_error",
     403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
     429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
 }
-_OPENAI_CODES = {"AUTHENTICATION_ERROR": "invalid_api_key", "RATE_LIMITED": "rate_limit_exceeded"}
+_CONTEXT_LENGTH = "CONTEXT_LENGTH_EXCEEDED"
 _HTTP_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 415: "UNSUPPORTED_MEDIA_TYPE"}
 
 
 class RequestError(PenstockError):
-    """A failure of HTTP itself: no such path, a method that a path lacks."""
+    """A failure of HTTP itself: no such path, a method that a path lacks, a body of another type."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -32,9 +46,16 @@ class RequestError(PenstockError):
         self.headers = dict(headers or {})
 
 
-def is_compatible(path: str) -> bool:
-    """Whether a path belongs to the OpenAI-compatible family."""
-    return path.startswith(_COMPATIBLE) and not path.startswith(_PLATFORM)
+def family_of(scope: Scope) -> Family:
+    """Whose shape a request's answers have. The list of models is asked for by clients of both APIs."""
+    path: str = scope["path"]
+    if path.startswith(_ANTHROPIC):
+        return "anthropic"
+    if not path.startswith(_OPENAI) or path.startswith(_PLATFORM):
+        return "platform"
+    if path.startswith(_BOTH) and any(name == ANTHROPIC_VERSION for name, _ in scope["headers"]):
+        return "anthropic"
+    return "openai"
 
 
 def as_penstock(error: Exception) -> PenstockError:
@@ -79,28 +100,18 @@ def field_path(parts: Sequence[Any]) -> str:
     return path or "body"
 
 
-def payload(error: PenstockError, request_id: str, *, compatible: bool) -> dict[str, Any]:
+def payload(error: PenstockError, request_id: str, family: Family) -> dict[str, Any]:
     """The JSON of an error in the family's shape."""
-    if compatible:
-        return {
-            "error": {
-                "message": error.message,
-                "type": _openai_type(error),
-                "param": next(iter(error.details), None),
-                "code": _openai_code(error),
-            }
-        }
-    return {
-        "error": {
-            "code": error.code,
-            "message": error.message,
-            "details": error.details,
-            "request_id": request_id,
-        }
-    }
+    if family == "openai":
+        stated = {"message": error.message, "type": _openai_type(error), "param": next(iter(error.details), None)}
+        return {"error": {**stated, "code": _openai_code(error)}}
+    if family == "anthropic":
+        stated = {"type": _anthropic_type(error), "message": _anthropic_message(error)}
+        return {"type": "error", "error": stated, "request_id": request_id}
+    return {"error": {"code": error.code, "message": error.message, "details": error.details, "request_id": request_id}}
 
 
-def render(error: PenstockError, request_id: str, *, compatible: bool) -> Response:
+def render(error: PenstockError, request_id: str, family: Family) -> Response:
     """The HTTP response of an error."""
     headers = dict(error.headers) if isinstance(error, RequestError) else {}
     if error.status == 401:
@@ -111,17 +122,36 @@ def render(error: PenstockError, request_id: str, *, compatible: bool) -> Respon
         headers["retry-after"] = "1"
     if error.should_retry is not None:
         headers["x-should-retry"] = "true" if error.should_retry else "false"
-    body = orjson.dumps(payload(error, request_id, compatible=compatible))
+    body = orjson.dumps(payload(error, request_id, family))
     return Response(body, status_code=error.status, headers=headers, media_type="application/json")
 
 
 def _openai_type(error: PenstockError) -> str:
     if error.status >= 500:
         return "server_error"
+    if _is_spent(error):
+        return "insufficient_quota"
     return _OPENAI_TYPES.get(error.status, "invalid_request_error")
 
 
 def _openai_code(error: PenstockError) -> str:
     if isinstance(error, NotFoundError) and "model" in error.details:
         return "model_not_found"
+    if _is_spent(error):
+        return "insufficient_quota"
     return _OPENAI_CODES.get(error.code, error.code.lower())
+
+
+def _is_spent(error: PenstockError) -> bool:
+    """Whether waiting does not help: a budget is spent."""
+    return isinstance(error, RateLimitError) and error.should_retry is False
+
+
+def _anthropic_type(error: PenstockError) -> str:
+    known = _ANTHROPIC_TYPES.get(error.status)
+    return known or ("api_error" if error.status >= 500 else "invalid_request_error")
+
+
+def _anthropic_message(error: PenstockError) -> str:
+    # Clients know this error by the beginning of its message.
+    return f"prompt is too long: {error.message}" if error.code == _CONTEXT_LENGTH else error.message

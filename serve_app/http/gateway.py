@@ -57,8 +57,12 @@ class Gateway:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method, path = scope["method"], scope["path"]
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}  # The server sends no body: it keeps the scope that says HEAD.
         credentials = _Credentials(scope)
         request = context.begin(scope, credentials.request_id, self._request_timeout, debug=self._debug)
+        family = errors.family_of(scope)
         request_id = request.request_id.encode("latin-1")
         status = 0
 
@@ -67,6 +71,8 @@ class Gateway:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                if family == "anthropic":
+                    message["headers"].append((b"request-id", request_id))
             await send(message)
 
         try:
@@ -80,16 +86,14 @@ class Gateway:
             log.failure(error, request)
             if status:
                 raise
-            response = errors.render(
-                errors.as_penstock(error), request.request_id, compatible=errors.is_compatible(scope["path"])
-            )
+            response = errors.render(errors.as_penstock(error), request.request_id, family)
             await response(scope, receive, identified)
         finally:
             seconds = time.monotonic() - request.started
             outcome = _outcome(request, status)
             METRICS.count(REQUESTS, stage="ingress", operation=request.operation, outcome=outcome)
             METRICS.observe(LATENCY, seconds, stage="ingress", operation=request.operation)
-            log.access(request, scope["method"], scope["path"], status, seconds)
+            log.access(request, method, path, status, seconds)
 
     def _is_open(self, scope: Scope) -> bool:
         path = scope["path"]

@@ -1,5 +1,6 @@
 """Models and embeddings as clients see them."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
@@ -19,6 +20,35 @@ class ModelList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[Model]
+
+
+class AnthropicModel(BaseModel):
+    """Anthropic's shape of a model. max_input_tokens: the context window, null where unknown."""
+
+    type: Literal["model"] = "model"
+    id: str
+    display_name: str
+    created_at: datetime
+    lifecycle: Literal["active"] = "active"
+    max_input_tokens: int | None
+    max_tokens: int | None = None
+
+
+class AnthropicPage(BaseModel):
+    """Anthropic's shape of a list."""
+
+    data: list[AnthropicModel]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class PageQuery(BaseModel):
+    """Which part of Anthropic's list: at most one of the two ids."""
+
+    limit: int = Field(20, ge=1, le=1000)
+    after_id: str | None = None
+    before_id: str | None = None
 
 
 class AvailableModel(BaseModel):

@@ -39,4 +39,4 @@ def tutor_router(service: TutorService) -> APIRouter:
 
 
 def _error_event(error: PenstockError, request_id: str) -> bytes:
-    return encode(payload(error, request_id, compatible=False), "error")
+    return encode(payload(error, request_id, "platform"), "error")

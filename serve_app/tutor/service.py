@@ -8,9 +8,11 @@ import orjson
 from kit.errors import UpstreamError
 from serve_app.chat.answers import Answer, Ask
 from serve_app.chat.citations import citations_of
-from serve_app.chat.schemas import ChatRequest, Extras
+from serve_app.chat.dialects.events import events_of
+from serve_app.chat.dialects.extras import Extras
+from serve_app.chat.dialects.openai_chat import ChatCompletionsRequest
+from serve_app.chat.dialects.openai_chat_stream import Completion, text_of
 from serve_app.chat.service import ChatService
-from serve_app.chat.stream import Completion, events_of, text_of
 from serve_app.context.service import ContextService
 from serve_app.http.context import RequestContext
 from serve_app.http.errors import bad_field
@@ -51,7 +53,7 @@ class TutorService:
                 tokens = b""
                 for event in events_of(chunk):
                     _refuse_error(event)
-                    completion.add(event)
+                    completion.add_event(event)
                     if text := text_of(event):
                         tokens += encode({"text": text}, "token")
                 if tokens:
@@ -67,7 +69,8 @@ class TutorService:
         body: dict[str, Any] = {"model": query.model, "messages": [{"role": "user", "content": query.question}]}
         if query.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        chat = ChatRequest(query.model, body, None, stream=query.stream, extras=Extras(use_cache=query.cache))
+        extras = Extras(use_cache=query.cache)
+        chat = ChatCompletionsRequest(query.model, body, None, query.stream, extras)
         return Ask(
             request,
             chat,

@@ -5,30 +5,19 @@ import contextlib
 import functools
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import numpy as np
-import orjson
 import pytest
 import uvicorn
 
 from deployments.cache.stage import CacheStage
-from deployments.protocols import (
-    Embeddings,
-    ProviderReply,
-    ProviderRequest,
-    Stages,
-    StreamEnd,
-    StreamItem,
-    StreamStart,
-    TokenVectors,
-    Usage,
-)
+from deployments.protocols import Embeddings, Stages, TokenVectors
 from deployments.provider_caller.catalogue import Model, ProviderState
-from deployments.provider_caller.config import ProviderCallerConfig
-from deployments.provider_caller.stage import ProviderCallerStage
+from deployments.provider_caller.local import LocalProvider
+from deployments.provider_caller.local_client import LocalClient
 from deployments.reranker.source import PostgresTokenVectors
 from deployments.reranker.stage import RerankerStage
 from deployments.retriever.records import NewChunk, NewDocument
@@ -36,13 +25,11 @@ from deployments.retriever.stage import RetrieverStage
 from deployments.retriever.store import Store, tenant_database
 from deployments.router.stage import RouterStage
 from deployments.settings import Settings
-from kit.errors import RateLimitError, UnavailableError, UpstreamError, UpstreamRefusedError
 from kit.ids import uuid7
 from kit.postgres import Databases
 from kit.redis import redis_client
 from serve_app.http.app import create_app
-
-MODELS = ("echo", "down", "breaks", "truncated", "refuses", "slow", "crash", "limited", "org/echo")
+from tests.serve_app.scripted_provider import MODELS, ScriptedProvider
 
 
 class WordEmbedder:
@@ -65,110 +52,6 @@ class WordEmbedder:
 def direction(word: str) -> Any:
     vector = np.random.default_rng(list(word.encode()) or [0]).standard_normal(384).astype(np.float32)
     return vector / np.float32(np.linalg.norm(vector))
-
-
-@dataclass
-class ScriptedProvider:
-    """Does as its model is called; `local` is the real one. `seen`: every request. `closed`: streams that ended."""
-
-    local: ProviderCallerStage
-    seen: list[ProviderRequest] = field(default_factory=list)
-    closed: list[str] = field(default_factory=list)
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def complete(self, request: ProviderRequest) -> ProviderReply:
-        self.seen.append(request)
-        failure = None
-        for target in request.targets:
-            try:
-                reply = await self.complete_one(replace(request, targets=(target,)), *target)
-                return replace(reply, failure=failure)
-            except WORTH_A_FALLBACK as error:
-                if target == request.targets[-1]:
-                    raise
-                failure = failure or error.message
-        raise AssertionError("no target")
-
-    async def complete_one(self, request: ProviderRequest, provider: str, model: str) -> ProviderReply:
-        if provider == "local":
-            return await self.local.complete(request)
-        self.fail_early(model)
-        if model == "slow":
-            await self.gate.wait()
-        usage = Usage(10, 5, cost=2_500)
-        return ProviderReply(completion(request, model), provider, model, usage)
-
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamItem]:
-        self.seen.append(request)
-        failure = None
-        for target in request.targets:
-            try:
-                async with contextlib.aclosing(self.stream_one(replace(request, targets=(target,)), *target)) as items:
-                    async for item in items:
-                        yield replace(item, failure=failure) if isinstance(item, StreamStart) else item
-                return
-            except WORTH_A_FALLBACK as error:
-                if target == request.targets[-1] or target[1] == "breaks":
-                    raise
-                failure = failure or error.message
-
-    async def stream_one(self, request: ProviderRequest, provider: str, model: str) -> AsyncIterator[StreamItem]:
-        try:
-            if provider == "local":
-                async with contextlib.aclosing(self.local.stream(request)) as items:
-                    async for item in items:
-                        yield item
-                return
-            self.fail_early(model)
-            yield StreamStart(provider, model)
-            for word in ("one ", "two ", "three"):
-                yield event(delta(model, {"content": word}))
-                if model == "slow":
-                    await self.gate.wait()
-                if model == "breaks":
-                    raise UpstreamError("The provider broke off its answer.")
-            if model == "truncated":
-                return
-            yield event(delta(model, {}, "stop"))
-            body = orjson.loads(request.body)
-            if (body.get("stream_options") or {}).get("include_usage"):
-                yield event({**delta(model, {}), "choices": [], "usage": USAGE})
-            yield b"data: [DONE]\n\n"
-            yield StreamEnd(True, Usage(10, 5, cost=2_500))
-        finally:
-            self.closed.append(model)
-
-    def fail_early(self, model: str) -> None:
-        match model:
-            case "down":
-                raise UnavailableError("The mock cannot be reached.", retry_after=3)
-            case "refuses":
-                raise UpstreamRefusedError("max_tokens is too large.", status=400)
-            case "limited":
-                raise RateLimitError("Slow down.", retry_after=7)
-            case "crash":
-                raise RuntimeError("secret-detail")
-
-
-WORTH_A_FALLBACK = (UpstreamError, UnavailableError, RateLimitError)
-USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-
-
-def completion(request: ProviderRequest, model: str) -> bytes:
-    text = f"You asked: {request.question}" + (" [1]" if request.passages else "")
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model}
-    return orjson.dumps({**head, "choices": [choice], "usage": USAGE})
-
-
-def delta(model: str, content: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model}
-    return {**head, "choices": [{"index": 0, "delta": content, "finish_reason": finish}]}
-
-
-def event(data: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
 class Server(uvicorn.Server):
@@ -239,8 +122,7 @@ async def running(services: Any, *, redis_url: str | None = None, **server: Any)
         redis_client(redis_url or services.redis_url),
         WordEmbedder(),
     )
-    local = ProviderCallerStage(ProviderCallerConfig(), embedder)
-    provider = ScriptedProvider(local)
+    provider = ScriptedProvider(LocalClient(LocalProvider(embedder)))
     models = tuple(Model(id=id) for id in MODELS)
     router = RouterStage(settings.router, embedder, (ProviderState("mock", "Mock", True, "", models),))
     retriever = RetrieverStage(settings.retriever, databases)

@@ -2,7 +2,7 @@ from uuid import UUID
 
 from deployments.protocols import Passage
 from serve_app.chat.citations import citations_of
-from serve_app.chat.prompt import CHARACTERS_PER_TOKEN, grounded, within_budget
+from serve_app.chat.prompt import CHARACTERS_PER_TOKEN, grounding, within_budget
 
 
 def passage(number: int, text: str) -> Passage:
@@ -41,9 +41,8 @@ def test_passages_stay_within_the_budget_and_the_first_always_stays() -> None:
     assert within_budget((long,), tokens=1) == (long,)
 
 
-def test_the_prompt_keeps_the_conversation_and_numbers_the_passages() -> None:
-    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Why?"}]
-    prompt = grounded(messages, PASSAGES)
-    assert [prompt[0], prompt[2]] == messages
-    assert "[1] Title 1, Part (1.md)\nRain falls" in prompt[1]["content"]
-    assert "[2] Title 2" in prompt[1]["content"]
+def test_the_prompt_numbers_the_passages() -> None:
+    prompt = grounding(PASSAGES)
+    assert "[1] Title 1, Part (1.md)\nRain falls" in prompt
+    assert "[2] Title 2" in prompt
+    assert "(none were found)" in grounding(())

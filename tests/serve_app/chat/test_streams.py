@@ -7,7 +7,7 @@ import orjson
 import pytest
 from openai import APIError, AsyncOpenAI
 
-from serve_app.chat.stream import events_of
+from serve_app.chat.dialects.events import events_of
 
 
 async def test_a_stream_carries_the_providers_events_and_ends_with_done(api: Any) -> None:
@@ -25,7 +25,7 @@ async def test_a_failure_after_the_first_byte_is_an_error_event_without_done(api
     response = await api.chat("breaks", stream=True)
     assert response.status_code == 200
     assert "[DONE]" not in response.text
-    last = events_of(response.content)[-1]
+    last = [*events_of(response.content)][-1]
     assert last["error"]["message"] == "The provider broke off its answer."
     assert last["error"].keys() == {"message", "type", "param", "code"}
 
@@ -33,7 +33,7 @@ async def test_a_failure_after_the_first_byte_is_an_error_event_without_done(api
 async def test_a_stream_that_just_stops_is_told_as_a_failure(api: Any) -> None:
     response = await api.chat("truncated", stream=True)
     assert "[DONE]" not in response.text
-    assert events_of(response.content)[-1]["error"]["code"] == "upstream_error"
+    assert [*events_of(response.content)][-1]["error"]["code"] == "upstream_error"
 
 
 async def test_the_official_client_raises_for_a_broken_stream(api: Any) -> None:
@@ -62,7 +62,7 @@ async def test_a_client_that_closes_politely_ends_the_stream_too(api: Any) -> No
 async def test_a_stream_ends_at_its_deadline_with_an_error_event(run_api: Any) -> None:
     async with run_api(request_timeout=0.3) as api:
         response = await api.chat("slow", stream=True)
-        assert events_of(response.content)[-1]["error"]["code"] == "deadline_exceeded"
+        assert [*events_of(response.content)][-1]["error"]["code"] == "deadline_exceeded"
         assert "[DONE]" not in response.text
         assert api.provider.closed == ["slow"]
 

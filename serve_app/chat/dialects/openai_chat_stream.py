@@ -1,17 +1,11 @@
-"""OpenAI's chat stream, read: events from bytes, and one whole completion from a stream."""
+"""OpenAI's chat stream: one whole completion from its chunks, and its chunks from a whole completion."""
 
 from typing import Any
 
 import orjson
 
-from deployments.provider_caller.sse import parse_events
+from serve_app.chat.dialects.events import events_of
 from serve_app.http.sse import DONE, encode
-
-
-def events_of(chunk: bytes) -> list[dict[str, Any]]:
-    """The JSON payloads of whole server-sent events; comments and `[DONE]` are left out."""
-    payloads = (orjson.loads(event.data) for event in parse_events(chunk) if event.data.startswith(b"{"))
-    return list(payloads)
 
 
 def text_of(event: dict[str, Any]) -> str:
@@ -22,7 +16,7 @@ def text_of(event: dict[str, Any]) -> str:
 
 
 class Completion:
-    """Builds the completion that a stream of plain text amounts to."""
+    """Builds the completion that a stream of plain text amounts to. penstock: what the `local` provider says."""
 
     def __init__(self) -> None:
         self.text: list[str] = []
@@ -32,14 +26,20 @@ class Completion:
         self._finish_reason: str | None = None
         self._plain = True
 
-    def add(self, event: dict[str, Any]) -> None:
+    def add(self, events: bytes) -> None:
+        """Take whole events in."""
+        for event in events_of(events):
+            self.add_event(event)
+
+    def add_event(self, event: dict[str, Any]) -> None:
         """Take one event in."""
         self._head = self._head or {name: event[name] for name in ("id", "created", "model") if name in event}
         self.usage = event.get("usage") or self.usage
-        self.penstock = event.get("penstock") or self.penstock
+        if "answered" in (stated := event.get("penstock") or {}):
+            self.penstock = stated
         for choice in event.get("choices") or ():
             delta = choice.get("delta") or {}
-            self._plain = self._plain and not choice.get("index") and not (delta.keys() - {"role", "content"})
+            self._plain = self._plain and not choice.get("index") and not _more_than_text(delta)
             self._finish_reason = choice.get("finish_reason") or self._finish_reason
             if isinstance(delta.get("content"), str):
                 self.text.append(delta["content"])
@@ -48,8 +48,8 @@ class Completion:
         """The chat completion as JSON; None when it is more than one choice of text or did not come to an end."""
         if not self._plain or self._finish_reason is None:
             return None
-        message = {"role": "assistant", "content": "".join(self.text)}
-        choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
+        message = {"role": "assistant", "content": "".join(self.text), "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason}
         whole: dict[str, Any] = {**self._head, "object": "chat.completion", "choices": [choice]}
         if self.usage is not None:
             whole["usage"] = self.usage
@@ -75,6 +75,11 @@ def replayed(body: bytes, *, include_usage: bool) -> bytes:
     if include_usage and "usage" in whole:
         events += encode({**head, "choices": [], "usage": whole["usage"]})
     return events + DONE
+
+
+def _more_than_text(delta: dict[str, Any]) -> bool:
+    """Whether a delta says anything but a role and text. Providers send fields that are null."""
+    return any(value is not None and name not in ("role", "content") for name, value in delta.items())
 
 
 def _delta(message: dict[str, Any]) -> dict[str, Any]:

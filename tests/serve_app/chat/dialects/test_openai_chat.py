@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import ValidationError
-from serve_app.chat.schemas import parse
+from serve_app.chat.dialects.openai_chat import parse
 
 USER = {"role": "user", "content": "hi"}
 

@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.chat.stream import Completion, events_of, replayed
+from serve_app.chat.dialects.events import events_of
+from serve_app.chat.dialects.openai_chat_stream import Completion, replayed
 
 WORDS = st.lists(st.text(min_size=1, max_size=20), max_size=6)
 
 
 def whole(message: dict[str, Any], **fields: Any) -> bytes:
-    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
+    said = {"role": "assistant", "refusal": None, **message}
+    choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": "stop"}
     return orjson.dumps(
         {"id": "c", "object": "chat.completion", "created": 5, "model": "m", "choices": [choice], **fields}
     )
@@ -22,8 +24,7 @@ def test_a_stored_completion_survives_being_replayed_and_gathered(words: list[st
     body = whole({"content": "".join(words)}, usage={"prompt_tokens": 1}, penstock={"answered": True, "citations": []})
     stream = replayed(body, include_usage=True)
     gathered = Completion()
-    for event in events_of(stream):
-        gathered.add(event)
+    gathered.add(stream)
     assert stream.endswith(b"data: [DONE]\n\n")
     again = gathered.body()
     assert again is not None
@@ -37,7 +38,7 @@ def test_usage_is_replayed_only_to_those_who_asked() -> None:
 
 def test_tool_calls_are_replayed_with_their_index() -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    events = events_of(replayed(whole({"content": None, "tool_calls": [call]}), include_usage=False))
+    events = [*events_of(replayed(whole({"content": None, "tool_calls": [call]}), include_usage=False))]
     assert events[0]["choices"][0]["delta"] == {"role": "assistant", "tool_calls": [{"index": 0, **call}]}
 
 
@@ -51,5 +52,5 @@ def test_tool_calls_are_replayed_with_their_index() -> None:
 )
 def test_only_one_finished_choice_of_text_makes_a_completion(choice: dict[str, Any]) -> None:
     gathered = Completion()
-    gathered.add({"id": "c", "choices": [choice]})
+    gathered.add_event({"id": "c", "choices": [choice]})
     assert gathered.body() is None
