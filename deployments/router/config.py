@@ -9,4 +9,3 @@ class RouterConfig(Section):
     """How a model is chosen."""
 
     policy: str = Field("default", description="Name of the policy table under configs/routing/.")
-    neighbours: int = Field(12, ge=1, le=100, description="Labelled examples that vote on the operation type.")

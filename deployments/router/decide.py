@@ -1,15 +1,18 @@
-"""Chooses a model. Pure: a snapshot and a question's type in, a Route with its reason out.
+"""Chooses a model. Pure: a tenant's view and a question's type in, a Route with its reason out.
 
 The stage and its client decide by the same functions, so that it does not matter which of them was asked.
 """
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import NoReturn
+from dataclasses import dataclass, replace
+from typing import NoReturn, cast
 
-from deployments.protocols import ModelInfo, Route
-from deployments.provider_caller.catalogue import LOCAL, LOCAL_MODEL, Model, ProviderState
-from deployments.router.policy import Entry, Policy
+from deployments.protocols import Assignment, ModelInfo, Route, RouteRequest
+from deployments.provider_caller.catalogue import LOCAL, LOCAL_MODEL
+from deployments.router.arms import Arm, Experiment, arm_for
+from deployments.router.classify import Finding
+from deployments.router.offers import Offer
+from deployments.router.policy import Entry, PolicyName
+from deployments.router.view import TenantView
 from kit.errors import NotFoundError, UnavailableError
 from kit.settings import variable_of
 
@@ -18,146 +21,149 @@ AUTO_MODELS = (AUTO, "auto:cost", "auto:speed", "auto:quality")
 PLATFORM = "penstock"
 """Who provides the `auto` models."""
 
-_INPUT_WEIGHT = 3
-"""Tokens read for each token written, in a typical request: how prices are compared."""
-
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All that a decision depends on besides the question."""
+class Decision:
+    """policy: rules, cost, speed, quality or `named`. source: rule, classifier, caller, default or experiment."""
 
-    policy: Policy
-    providers: tuple[ProviderState, ...]
-
-    def provider(self, id: str) -> ProviderState | None:
-        """A provider by its id."""
-        return next((provider for provider in self.providers if provider.id == id), None)
+    route: Route
+    policy: str
+    source: str
 
 
 def is_auto(model: str) -> bool:
     """Whether the router is asked to choose."""
-    return model == AUTO or model.startswith(f"{AUTO}:")
+    return model == AUTO or model.startswith("auto:")
 
 
-def choose(
-    model: str, operation: str, because: str, snapshot: Snapshot, *, grounded: bool, today: date | None = None
-) -> Route:
-    """The model for `auto` or `auto:POLICY`. `because` says why the operation is what it is.
+def decide(request: RouteRequest, finding: Finding, view: TenantView) -> Decision:
+    """The route of a request whose operation type is found.
 
-    Raises NotFoundError for an unknown policy, UnavailableError when nothing can serve.
+    Raises NotFoundError for an unknown model or policy, UnavailableError when nothing can serve.
     """
-    if model not in AUTO_MODELS:
-        _unknown(model, snapshot)
-    policy = model.partition(":")[2]
-    candidates = _candidates(policy, operation, snapshot, today or _today())
-    if not candidates:
-        if not grounded:
-            raise UnavailableError(_nothing_available(snapshot), should_retry=False)
-        reason = f"{because}, and no model provider is configured, so the passages themselves are quoted."
-        return Route(LOCAL, LOCAL_MODEL, operation, reason)
-    provider, chosen = candidates[0]
-    reason = f"{because}; {chosen} is {_PRAISE[policy]}."
-    return Route(provider, chosen, operation, reason, _with_local(candidates[1:], grounded))
+    if not is_auto(request.model):
+        return Decision(_named(request, finding.operation, view), "named", "caller")
+    if request.model not in AUTO_MODELS:
+        _unknown(request.model, view)
+    if request.model == AUTO:
+        drawn = arm_for(view.tables.experiments, finding.operation, request.account)
+        decision = _in_experiment(*drawn, request, finding, view) if drawn else None
+        if decision is not None:
+            return decision
+    policy = _policy(request.model, request, view)
+    return Decision(_chosen(policy, request, finding, view), policy, finding.source)
 
 
-_PRAISE = {
-    "": "the first available model for that",
-    "cost": "the cheapest available model for that",
-    "speed": "the first available model of the speed list",
-    "quality": "the first available model of the quality list",
-}
-
-
-def named(model: str, operation: str, snapshot: Snapshot, *, grounded: bool) -> Route:
-    """The route to a model that the caller named, plainly or as provider/model.
-
-    Raises NotFoundError for an unknown model, UnavailableError for one whose provider is not set up.
-    """
-    if model in (LOCAL, LOCAL_MODEL):
-        return Route(LOCAL, LOCAL_MODEL, operation, "The model was requested by name.")
-    offers = [
-        (provider, entry.id)
-        for provider in snapshot.providers
-        for entry in provider.models
-        if model in (entry.id, f"{provider.id}/{entry.id}")
-    ]
-    if not offers:
-        _unknown(model, snapshot)
-    for provider, id in offers:
-        if provider.available:
-            fallbacks = _with_local((), grounded)
-            return Route(provider.id, id, operation, "The model was requested by name.", fallbacks)
-    provider, id = offers[0]
-    raise UnavailableError(f"{id} is served by {provider.name}: {provider.remedy}.", should_retry=False)
-
-
-def models(snapshot: Snapshot, today: date | None = None) -> tuple[ModelInfo, ...]:
+def models(view: TenantView) -> tuple[ModelInfo, ...]:
     """Every model that may be named: the `auto` ones, each provider's, and `local`."""
     # Available even where no provider is set up: a question with passages is answered by quoting them.
     automatic = [ModelInfo(id, PLATFORM, None, None, None, True) for id in AUTO_MODELS]
-    day = today or _today()
-    offered = [_info(provider, entry, day) for provider in snapshot.providers for entry in provider.models]
     # Quoting costs nothing: here zero is a known price.
     local = ModelInfo(LOCAL, LOCAL, None, 0, 0, True)
-    return (*automatic, *offered, local)
+    return (*automatic, *(offer.info() for offer in view.offers), local)
 
 
-def _candidates(policy: str, operation: str, snapshot: Snapshot, today: date) -> tuple[Entry, ...]:
-    """Available models in the order in which they should be tried."""
-    typical = _available(snapshot.policy.operations[operation], snapshot)
-    if policy == "cost":
-        return tuple(sorted(typical, key=lambda entry: _expense(entry, snapshot, today)))
-    first = {"speed": snapshot.policy.speed, "quality": snapshot.policy.quality}.get(policy, ())
-    return tuple(dict.fromkeys((*_available(first, snapshot), *typical)))
+def _policy(model: str, request: RouteRequest, view: TenantView) -> PolicyName:
+    # A member of AUTO_MODELS: its last word is a policy.
+    return view.policy_of(request.account.agent_id) if model == AUTO else cast(PolicyName, model.partition(":")[2])
 
 
-def _available(entries: tuple[Entry, ...], snapshot: Snapshot) -> list[Entry]:
-    found: list[Entry] = []
-    for id, model in entries:
-        provider = snapshot.provider(id)
-        if provider is not None and provider.available:
-            found += [(id, entry.id) for entry in provider.models if model in ("*", entry.id)]
-    return found
+def _chosen(policy: PolicyName, request: RouteRequest, finding: Finding, view: TenantView) -> Route:
+    operation, agent_id = finding.operation, request.account.agent_id
+    order = view.order(policy, operation, agent_id)
+    instruction = view.policy.operations[operation].instruction
+    if not order:
+        if not request.grounded:
+            raise UnavailableError(_nothing_available(operation, agent_id, view), should_retry=False)
+        reason = f"{finding.because}, and no model for that can be used, so the passages themselves are quoted."
+        return Route(LOCAL, LOCAL_MODEL, operation, reason)
+    chosen = order[0]
+    reason = f"{finding.because}; {chosen.model} is {_praise(policy, chosen, operation, agent_id, view)}."
+    fallbacks = _fallbacks([offer.entry for offer in order[1:]], request, view)
+    return Route(chosen.provider, chosen.model, operation, reason, fallbacks, instruction=instruction)
 
 
-def _expense(entry: Entry, snapshot: Snapshot, today: date) -> float:
-    """A typical request's price relative to others; a model without a known price comes after all that have one."""
-    provider = snapshot.provider(entry[0])
-    model = next(model for model in provider.models if model.id == entry[1]) if provider else None
-    price = model.price(today) if model else None
-    return float("inf") if price is None else _INPUT_WEIGHT * price.input + price.output
+def _praise(policy: PolicyName, chosen: Offer, operation: str, agent_id: str | None, view: TenantView) -> str:
+    if policy == "rules" and view.has_rules(operation, agent_id):
+        return "the first available model of your own list for that"
+    if policy == "rules" and chosen.operation == operation:
+        return "your own model for that"
+    return _PRAISE[policy]
 
 
-def _with_local(entries: tuple[Entry, ...], grounded: bool) -> tuple[Entry, ...]:
-    return (*entries, (LOCAL, LOCAL_MODEL)) if grounded else entries
+_PRAISE = {
+    "rules": "the first available model for that",
+    "cost": "the cheapest available model for that",
+    "speed": "the fastest available model for that by what was observed",
+    "quality": "the first available model of the quality ranking for that",
+}
 
 
-def _info(provider: ProviderState, model: Model, today: date) -> ModelInfo:
-    price = model.price(today)
-    return ModelInfo(
-        id=model.id,
-        provider=provider.id,
-        context_window=model.context_window,
-        input_price=price.input if price else None,
-        output_price=price.output if price else None,
-        available=provider.available,
-    )
+def _in_experiment(
+    experiment: Experiment, arm: Arm, request: RouteRequest, finding: Finding, view: TenantView
+) -> Decision | None:
+    """The route of an arm; None where its model cannot be used, and the caller is then in no experiment."""
+    if is_auto(arm.model):
+        policy = _policy(arm.model, request, view)
+        route = _chosen(policy, request, finding, view)
+    else:
+        offer = _usable(arm.model, view)
+        if offer is None:
+            return None
+        policy = view.policy_of(request.account.agent_id)
+        rest = [entry for entry in _entries(policy, request, finding.operation, view) if entry != offer.entry]
+        instruction = view.policy.operations[finding.operation].instruction
+        fallbacks = _fallbacks(rest, request, view)
+        route = Route(offer.provider, offer.model, finding.operation, "", fallbacks, instruction=instruction)
+    reason = f"{finding.because}; {route.model} answers in arm {arm.name!r} of the experiment {experiment.name!r}."
+    assigned = replace(route, reason=reason, assignment=Assignment(experiment.id, arm.name))
+    return Decision(assigned, policy, "experiment")
 
 
-def _unknown(model: str, snapshot: Snapshot) -> NoReturn:
-    known = ", ".join(dict.fromkeys(info.id for info in models(snapshot) if info.available))
+def _named(request: RouteRequest, operation: str, view: TenantView) -> Route:
+    """The route to a model that the caller named, plainly or as provider/model; its fallbacks are the operation's."""
+    reason = "The model was requested by name."
+    if request.model in (LOCAL, LOCAL_MODEL):
+        return Route(LOCAL, LOCAL_MODEL, operation, reason)
+    offers = view.named(request.model)
+    if not offers:
+        _unknown(request.model, view)
+    offer = _usable(request.model, view)
+    if offer is None:
+        raise UnavailableError(
+            f"{offers[0].model} is served by {offers[0].provider_name}: {offers[0].remedy}.", should_retry=False
+        )
+    rest = [entry for entry in _entries("rules", request, operation, view) if entry != offer.entry]
+    return Route(offer.provider, offer.model, operation, reason, _fallbacks(rest, request, view))
+
+
+def _usable(model: str, view: TenantView) -> Offer | None:
+    return next((offer for offer in view.named(model) if offer.available), None)
+
+
+def _entries(policy: PolicyName, request: RouteRequest, operation: str, view: TenantView) -> list[Entry]:
+    return [offer.entry for offer in view.order(policy, operation, request.account.agent_id)]
+
+
+def _fallbacks(entries: list[Entry], request: RouteRequest, view: TenantView) -> tuple[Entry, ...]:
+    if view.tables.failover == "manual":
+        return ()
+    return (*entries, (LOCAL, LOCAL_MODEL)) if request.grounded else tuple(entries)
+
+
+def _unknown(model: str, view: TenantView) -> NoReturn:
+    known = ", ".join(dict.fromkeys(info.id for info in models(view) if info.available))
     message = f"There is no model {model!r}. Available: {known}."
     raise NotFoundError(message, details={"model": [f"must be one of {known}"]}, should_retry=False)
 
 
-def _nothing_available(snapshot: Snapshot) -> str:
-    remedies = "; ".join(f"{provider.name}: {provider.remedy}" for provider in snapshot.providers)
+def _nothing_available(operation: str, agent_id: str | None, view: TenantView) -> str:
+    if any(offer.available for offer in view.offers):
+        place = "your routing rules list" if view.has_rules(operation, agent_id) else "the routing policy lists"
+        return f"None of the models that {place} for {operation} can be used now. Name another model in `model`."
+    remedies = "; ".join(f"{provider.name}: {provider.remedy}" for provider in view.providers)
     own = f"{variable_of('provider_caller.compatible_base_url')} and {variable_of('provider_caller.compatible_models')}"
     return (
         f"No model provider is configured. {remedies}; a server of your own: set {own}. "
         "Without one, only questions to a collection can be answered, by quoting it (`auto@COLLECTION`)."
     )
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()

@@ -1,75 +1,79 @@
-"""The router: operation type by rules and nearest labelled examples, model by the policy table."""
+"""The router: operation type by rules and classifiers, model by policy, arms of experiments by the caller's hash."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.measure import measured
 from deployments.protocols import Embedder, ModelInfo, Route, RouteRequest
 from deployments.provider_caller.catalogue import ProviderState
-from deployments.router import rules
+from deployments.router.classifier import Classifier, WordClassifier
+from deployments.router.classify import at_once, by_vector, by_words
 from deployments.router.config import RouterConfig
-from deployments.router.decide import Snapshot, choose, is_auto, models, named
-from deployments.router.neighbours import Neighbours, load_examples
-from deployments.router.policy import ROUTING, load_policy
-
-EXAMPLES = ROUTING / "examples.jsonl"
+from deployments.router.decide import decide, is_auto, models
+from deployments.router.examples import EXAMPLES, load_examples
+from deployments.router.policy import load_policy
+from deployments.router.record import record
+from deployments.router.state import ProvidersOf, ReadSpeeds, RoutingState, no_providers
+from kit.postgres import Databases
 
 
 class RouterStage:
-    """Implements Router. Raises SetupError where the policy table or the examples are wrong."""
+    """Implements Router. Raises SetupError where the policy table or the examples are wrong.
+
+    For `databases`, `read_speeds` and `providers_of` see RoutingState.
+    """
 
     def __init__(
         self,
         config: RouterConfig,
         embedder: Embedder,
-        providers: tuple[ProviderState, ...],
+        providers: Sequence[ProviderState],
         *,
+        databases: Databases | None = None,
+        read_speeds: ReadSpeeds | None = None,
+        providers_of: ProvidersOf = no_providers,
         examples: Path = EXAMPLES,
     ) -> None:
-        self._config = config
+        self._state = RoutingState(
+            load_policy(config.policy),
+            providers,
+            databases=databases,
+            read_speeds=read_speeds,
+            providers_of=providers_of,
+        )
         self._embedder = embedder
-        self._snapshot = Snapshot(load_policy(config.policy), providers)
         self._examples = load_examples(examples)
-        self._neighbours: Neighbours | None = None
+        self._words = WordClassifier(self._examples)
+        self._classifier: Classifier | None = None
 
     async def start(self) -> None:
-        """Embed the labelled examples."""
-        self._neighbours = await Neighbours.embedded(self._examples, self._embedder, self._config.neighbours)
+        """Embed the labelled examples, and load what tenants have set."""
+        await self._state.start()
+        self._classifier = await Classifier.embedded(self._words, self._examples, self._embedder)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Stop refreshing it."""
+        await self._state.close()
+
+    def needs_vector(self, request: RouteRequest) -> bool:
+        """See RouterClient.needs_vector."""
+        return is_auto(request.model) and bool(request.question.strip()) and at_once(request, self._words) is None
 
     @measured("router")
     async def route(self, request: RouteRequest) -> Route:
         """The model for a question; see Router.route."""
-        if not is_auto(request.model):
-            operation = request.operation or operation_by_rules(request.question, self._snapshot)
-            return named(request.model, operation, self._snapshot, grounded=request.grounded)
-        operation, because = self._classify(request)
-        return choose(request.model, operation, because, self._snapshot, grounded=request.grounded)
+        default = self._state.policy.default_operation
+        finding = at_once(request, self._words)
+        if finding is None:
+            if request.vector is not None and self._classifier is not None:
+                finding = by_vector(request, self._classifier, default)
+            else:
+                finding = by_words(request, self._words, default)
+        decision = decide(request, finding, self._state.view(request.account.tenant))
+        record(decision, request.account.tenant)
+        return decision.route
 
     @measured("router")
     async def models(self, tenant: str) -> tuple[ModelInfo, ...]:
-        """Every model that the tenant may name. All tenants may name the same ones so far."""
-        return models(self._snapshot)
-
-    def _classify(self, request: RouteRequest) -> tuple[str, str]:
-        """The operation type, and the beginning of a sentence that says why."""
-        if request.operation is not None:
-            return request.operation, f"The caller asked for {request.operation}"
-        found = rules.match(request.question)
-        if found is not None and found.sure:
-            return found.operation, f"The question {found.because} ({found.operation})"
-        if request.vector is not None and self._neighbours is not None:
-            voted = self._neighbours.vote(request.vector)
-            if voted is not None:
-                return voted, f"The question is most like the {voted} examples"
-        if found is not None:
-            return found.operation, f"The question {found.because} ({found.operation})"
-        default = self._snapshot.policy.default_operation
-        return default, f"The question is like no example and is taken as {default}"
-
-
-def operation_by_rules(question: str, snapshot: Snapshot) -> str:
-    """The operation type where the model is settled already and no one needs to be asked."""
-    found = rules.match(question)
-    return found.operation if found is not None else snapshot.policy.default_operation
+        """Every model that the tenant may name, its own included."""
+        return models(self._state.view(tenant))
