@@ -55,6 +55,12 @@ class AuthenticationError(PenstockError):
     status, code = 401, "AUTHENTICATION_ERROR"
 
 
+class PermissionDeniedError(PenstockError):
+    """The caller is known, and may not do this."""
+
+    status, code = 403, "PERMISSION_DENIED"
+
+
 class NotFoundError(PenstockError):
     """No such thing, or it belongs to somebody else."""
 
