@@ -1,4 +1,8 @@
-"""The usage ledger: one row for each call to a provider."""
+"""The usage ledger: one row for each attempt at a provider.
+
+cost_nano: null where nobody knows. reserved_nano: the most it could cost, as budgets had reserved it; they are charged
+this where the cost is unknown.
+"""
 
 from alembic import op
 
@@ -31,6 +35,7 @@ CREATE TABLE usage_ledger (
     cache_write_tokens bigint NOT NULL,
     estimated boolean NOT NULL,
     cost_nano bigint NULL,
+    reserved_nano bigint NULL,
     latency_ms real NOT NULL,
     first_token_ms real NULL,
     recorded_at timestamptz NOT NULL DEFAULT now()

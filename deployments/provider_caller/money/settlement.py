@@ -1,0 +1,174 @@
+"""Gives back what was held and charges what was used, in batches of one tenant each.
+
+Entries wait in memory until Redis has taken them. A process that dies with entries loses nothing: its holds stay open
+in Redis, and the reconciler settles them from the ledger once they have expired.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from deployments.provider_caller.money import keys
+from deployments.provider_caller.money.hold import Hold
+from deployments.provider_caller.money.rules import Budget, RateRule
+from deployments.provider_caller.money.scripts import Scripts
+from kit.telemetry import METRICS
+
+ALERTS = "penstock_budget_alerts_total"
+BATCH = 500
+"""Entries in one script call: a few milliseconds of Redis."""
+MAX_WAITING = 200_000
+"""Entries kept while Redis is lost; older ones are left to the reconciler."""
+BUSY_PAUSE = 0.01
+
+_THRESHOLDS = {1: "80%", 2: "100%"}
+_log = structlog.get_logger("penstock.money")
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One line of a settlement.
+
+    kind: `add` charges in any case, `settle` only if the hold is open, `free` charges nothing. charge: nano-dollars,
+    for each of `budgets` (with the key of its counter). tokens: to add to what `rates` have counted, may be negative.
+    slots: keys where `lease` has a slot.
+    """
+
+    kind: Literal["add", "settle", "free"]
+    hold: str = ""
+    charge: int = 0
+    budgets: tuple[tuple[str, Budget], ...] = ()
+    tokens: int = 0
+    rates: tuple[RateRule, ...] = ()
+    lease: str = ""
+    slots: tuple[str, ...] = ()
+    closes: Hold | None = None
+
+
+class Settlement:
+    """A queue of entries of all tenants, and the loop that empties it."""
+
+    def __init__(self, redis: Redis, scripts: Scripts, *, every: float) -> None:
+        """every: seconds between two batches."""
+        self._redis = redis
+        self._scripts = scripts
+        self._every = every
+        self._waiting: dict[str, deque[Entry]] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._flushing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Begin to empty the queue."""
+        self._task = asyncio.create_task(self._run(), name="settle money")
+
+    async def close(self) -> None:
+        """Settle what waits, as far as Redis answers, and stop."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        with contextlib.suppress(RedisError, OSError):
+            await self.flush()
+
+    def put(self, tenant: str, entries: Iterable[Entry]) -> None:
+        """Queue entries of a tenant. Does not block."""
+        queue = self._waiting.setdefault(tenant, deque())
+        queue.extend(entries)
+        while len(queue) > MAX_WAITING:
+            queue.popleft()
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Settle all that waits now. Raises RedisError or OSError when Redis is lost; nothing is lost with it."""
+        async with self._flushing:
+            for tenant in list(self._waiting):
+                queue = self._waiting[tenant]
+                while queue:
+                    batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
+                    try:
+                        await self._settle(tenant, batch)
+                    except BaseException:
+                        # It may have been done: entries with a hold then find it closed, and are not charged twice.
+                        queue.extendleft(_repeatable(entry) for entry in reversed(batch))
+                        raise
+                if not queue:
+                    self._waiting.pop(tenant, None)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(self._every)
+            try:
+                await self.flush()
+            except (RedisError, OSError) as error:
+                _log.warning("money not settled: Redis is lost", reason=type(error).__name__)
+                await asyncio.sleep(1)
+                self._wake.set()
+
+    async def _settle(self, tenant: str, batch: list[Entry]) -> None:
+        names, arguments, budgets = _encode(tenant, batch)
+        # False: counters are being made again from the ledger. Holds stay open meanwhile, so nothing is lost.
+        while (crossed := await self._scripts.settle(keys=names, args=arguments)) is None:
+            await asyncio.sleep(BUSY_PAUSE)
+        for entry in batch:
+            if entry.closes is not None:
+                entry.closes.closed = True
+        for number, threshold in zip(crossed[::2], crossed[1::2], strict=True):
+            _tell(budgets[int(number) - 1], _THRESHOLDS[int(threshold)])
+
+
+def _repeatable(entry: Entry) -> Entry:
+    if entry.kind == "add" and entry.hold:
+        entry.kind = "settle"
+    entry.tokens = 0
+    return entry
+
+
+def _tell(budget: Budget, threshold: str) -> None:
+    METRICS.count(ALERTS, tenant=budget.tenant, scope=budget.scope, threshold=threshold)
+    _log.warning(
+        "budget reached a threshold",
+        tenant=budget.tenant,
+        budget=str(budget.id),
+        scope=budget.scope,
+        subject=budget.subject,
+        period=budget.period,
+        threshold=threshold,
+    )
+
+
+def _encode(tenant: str, batch: list[Entry]) -> tuple[list[str], list[Any], list[Budget]]:
+    """Keys and arguments of settle.lua, and the budgets by their numbers."""
+    counters: dict[str, int] = {}
+    budgets: list[Budget] = []
+    rates: dict[str, int] = {}
+    intervals: list[float] = []
+    slots: dict[str, int] = {}
+    lines: list[Any] = []
+    for entry in batch:
+        lines += (entry.hold, entry.kind, entry.charge, len(entry.budgets))
+        for key, budget in entry.budgets:
+            if key not in counters:
+                counters[key] = len(counters) + 1
+                budgets.append(budget)
+            lines.append(counters[key])
+        lines += (entry.tokens, len(entry.rates))
+        for rate in entry.rates:
+            if rate.key not in rates:
+                rates[rate.key] = len(rates) + 1
+                intervals.append(rate.rate.interval_ms)
+            lines.append(rates[rate.key])
+        lines += (entry.lease, len(entry.slots))
+        lines += [slots.setdefault(key, len(slots) + 1) for key in entry.slots]
+    names = [keys.holds(tenant), keys.deadlines(tenant), keys.rebuilding(tenant), *counters, *rates, *slots]
+    thresholds = [amount for budget in budgets for amount in (budget.warning_at, budget.amount)]
+    return names, [len(counters), len(rates), *thresholds, *intervals, *lines], budgets
