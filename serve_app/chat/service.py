@@ -4,14 +4,16 @@
 2. An exact answer may be in the cache; its key holds the version of the collection, read now, so that an answer from
    before an ingestion is not found.
 3. Grounded: the question is embedded once; then the router and the retriever (and reranker) work side by side.
-   `auto`: embedded for the router. A model named outright: straight to the provider caller, one hop.
+   `auto`: embedded for the router where its words do not tell the operation type. A model named outright: straight to
+   the provider caller, one hop.
 4. The provider caller follows the route: its model, then its fallbacks where one fails before its first byte.
 5. After the last byte, in the background: the answer is stored under the version that was searched.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import orjson
 
@@ -25,6 +27,7 @@ from deployments.protocols import (
     StreamEnd,
     StreamItem,
     StreamStart,
+    Vectors,
 )
 from deployments.router.decide import is_auto
 from kit.errors import DeadlineError, UpstreamError
@@ -37,6 +40,19 @@ from serve_app.context.service import ContextService
 from serve_app.http.background import Background
 from serve_app.http.errors import bad_field
 from serve_app.http.sse import close
+
+
+@runtime_checkable
+class Foresight(Protocol):
+    """What a router in this process can tell before it is asked."""
+
+    def needs_vector(self, request: RouteRequest) -> bool:
+        """Whether the question's vector would help to route it."""
+        ...
+
+
+def _wants_vector(request: RouteRequest) -> bool:
+    return is_auto(request.model) and bool(request.question.strip())
 
 
 class ChatService:
@@ -52,6 +68,7 @@ class ChatService:
         rag_enabled: bool,
     ) -> None:
         self._stages = stages
+        self._needs_vector = stages.router.needs_vector if isinstance(stages.router, Foresight) else _wants_vector
         self._context = context
         self._keys = keys
         self._background = background
@@ -77,7 +94,7 @@ class ChatService:
         """An estimate of a request's input tokens, without what retrieval would add. Raises for an unknown model."""
         await self._resolve(ask)
         if not is_auto(ask.model):
-            await self._route(ask, None)
+            await self._stages.router.route(_route_request(ask))
         return estimated_tokens(ask.chat)
 
     async def _complete(self, ask: Ask) -> Answer:
@@ -164,33 +181,21 @@ class ChatService:
     async def _plan(self, ask: Ask) -> Plan:
         if ask.collection is not None:
             return await self._plan_grounded(ask, ask.collection)
-        vector = None
-        if is_auto(ask.model) and ask.question.strip():
-            vector = (await self._stages.embedder.embed([ask.question])).sentences[0]
-        route = await self._route(ask, vector)
+        request = _route_request(ask)
+        if self._needs_vector(request):
+            request = replace(request, vector=(await self._stages.embedder.embed([ask.question])).sentences[0])
+        route = await self._stages.router.route(request)
         return Plan(route, system=_instruction(ask, route))
 
     async def _plan_grounded(self, ask: Ask, collection: str) -> Plan:
         embeddings = await self._context.embed(ask.question)
         route, found = await asyncio.gather(
-            self._route(ask, embeddings.sentences[0], grounded=True),
+            self._stages.router.route(_route_request(ask, embeddings.sentences[0])),
             self._context.find(ask.tenant, collection, ask.question, embeddings, k=ask.k, filters=ask.filters),
         )
         passages = prompt.within_budget(found.passages)
         texts = [text for text in (_instruction(ask, route), prompt.grounding(passages)) if text]
         return Plan(route, passages, found.revision, "\n\n".join(texts))
-
-    async def _route(self, ask: Ask, vector: Any, *, grounded: bool = False) -> Route:
-        return await self._stages.router.route(
-            RouteRequest(
-                account=ask.account,
-                model=ask.model,
-                question=ask.question,
-                vector=vector,
-                grounded=grounded,
-                operation=ask.operation,
-            )
-        )
 
     async def _relay(
         self, ask: Ask, plan: Plan, stream: AnswerStream, events: AsyncIterator[StreamItem]
@@ -240,6 +245,17 @@ def _reason(plan: Plan, failure: str | None) -> str:
     if failure is None:
         return plan.route.reason
     return f"{plan.route.reason} {plan.route.model} failed, so a fallback answers: {failure}"
+
+
+def _route_request(ask: Ask, vector: Vectors | None = None) -> RouteRequest:
+    return RouteRequest(
+        account=ask.account,
+        model=ask.model,
+        question=ask.question,
+        vector=vector,
+        grounded=ask.collection is not None,
+        operation=ask.operation,
+    )
 
 
 def _instruction(ask: Ask, route: Route) -> str | None:
