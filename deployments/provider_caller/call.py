@@ -6,7 +6,7 @@ one attempt; retries, fallbacks, breakers and money are the stage's.
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from deployments.protocols import Dialect, Passage, Usage
 
@@ -95,7 +95,10 @@ class ProviderClient(Protocol):
         ...
 
 
-def with_usage(error: Exception, usage: Usage | None) -> Exception:
+_Error = TypeVar("_Error", bound=BaseException)
+
+
+def with_usage(error: _Error, usage: Usage | None) -> _Error:
     """The same error, which now says what the failed attempt used."""
     error.__dict__["usage"] = usage
     return error

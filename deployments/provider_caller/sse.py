@@ -20,11 +20,13 @@ _LONGEST_BOUNDARY = 4
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `data` is its data lines joined by newlines; `end` is where it ends in the bytes it was read from."""
+    """One event. `data` is its data lines joined by newlines; `start` and `end` are where it stands in the bytes it
+    was read from."""
 
     data: bytes
     type: bytes
     end: int
+    start: int = 0
 
 
 class EventSplitter:
@@ -76,21 +78,46 @@ def parse_events(events: bytes, start: int = 0) -> Iterator[Event]:
 
     start: where to begin, the start of an event.
     """
-    data: list[bytes] = []
-    kind = b""
+    if b"\r" in events:
+        yield from _parse_lines(events, start)
+        return
+    while (end := events.find(b"\n\n", start)) >= 0:
+        block = events[start:end]
+        if block.startswith(b"data: ") and b"\n" not in block:
+            yield Event(block[6:], b"", end + 2, start)
+        else:
+            data, kind = _fields(block.split(b"\n"))
+            if data:
+                yield Event(b"\n".join(data), kind, end + 2, start)
+        start = end + 2
+
+
+def _parse_lines(events: bytes, start: int) -> Iterator[Event]:
+    """For streams that end their lines in other ways, or in several."""
+    lines: list[bytes] = []
     position = start
     while position < len(events):
         line_end = _LINES.search(events, position)
         stop, following = (line_end.start(), line_end.end()) if line_end else (len(events), len(events))
         line, position = events[position:stop], following
-        if not line:
-            if data:
-                yield Event(b"\n".join(data), kind, position)
-            data, kind = [], b""
+        if line:
+            lines.append(line)
             continue
+        data, kind = _fields(lines)
+        if data:
+            yield Event(b"\n".join(data), kind, position, start)
+        lines, start = [], position
+
+
+def _fields(lines: list[bytes]) -> tuple[list[bytes], bytes]:
+    """The data lines of one event, and its type."""
+    data: list[bytes] = []
+    kind = b""
+    for line in lines:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
             data.append(value)
         elif name == b"event":
             kind = value
+    return data, kind

@@ -19,10 +19,11 @@ from deployments.protocols import (
 )
 from deployments.provider_caller.call import Call, Endpoint, ProviderClient
 from deployments.provider_caller.catalogue import LOCAL, Catalogue, key_variable
-from deployments.provider_caller.compatible import CompatibleClient
 from deployments.provider_caller.config import ProviderCallerConfig
+from deployments.provider_caller.http_client import HttpClient
 from deployments.provider_caller.local import LocalProvider
 from deployments.provider_caller.local_client import LocalClient
+from kit.egress import EgressRules
 from kit.errors import PenstockError, RateLimitError, UnavailableError, UpstreamError, ValidationError
 from kit.telemetry import METRICS
 
@@ -40,12 +41,16 @@ class ProviderCallerStage:
         self._config = config
         self._catalogue = catalogue or Catalogue(config)
         self._local = LocalClient(LocalProvider(embedder))
-        self._client: CompatibleClient | None = None
+        self._client: HttpClient | None = None
 
     async def start(self) -> None:
         """Open the connection pool, in the event loop that will use it."""
-        self._client = CompatibleClient(
-            connect_timeout=self._config.connect_timeout, max_connections=self._config.max_connections
+        self._client = HttpClient(
+            self._catalogue.providers,
+            connect_timeout=self._config.connect_timeout,
+            max_connections=self._config.max_connections,
+            max_answer_bytes=self._config.max_answer_bytes,
+            egress=EgressRules(),
         )
 
     async def close(self) -> None:

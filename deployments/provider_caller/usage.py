@@ -1,21 +1,58 @@
-"""Reads token counts as providers of OpenAI's dialect state them."""
+"""Reads token counts as each dialect states them, into one meaning: `input_tokens` is the whole prompt.
 
+OpenAI's two dialects count cached and cache-written tokens in the prompt; Anthropic's counts them beside it.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from deployments.protocols import Usage
+from deployments.protocols import Dialect, Usage
+
+UsageReader = Callable[[Any], Usage | None]
+"""Takes the `usage` object of an answer; None where it states no counts."""
 
 
-def read_usage(stated: Any) -> Usage | None:
-    """The `usage` object of a completion or chunk, None when it states no counts."""
+def read_chat_usage(stated: Any) -> Usage | None:
+    """Of chat completions: `prompt_tokens`, `completion_tokens`."""
+    return _read(stated, "prompt_tokens", "completion_tokens", "prompt_tokens_details")
+
+
+def read_responses_usage(stated: Any) -> Usage | None:
+    """Of responses: `input_tokens`, `output_tokens`."""
+    return _read(stated, "input_tokens", "output_tokens", "input_tokens_details")
+
+
+def read_messages_usage(stated: Any) -> Usage | None:
+    """Of Anthropic's messages, whose `input_tokens` leave out what was read from and written to the cache."""
     if not isinstance(stated, dict):
         return None
-    prompt, completion = stated.get("prompt_tokens"), stated.get("completion_tokens")
-    if not isinstance(prompt, int) and not isinstance(completion, int):
+    fresh, output = stated.get("input_tokens"), stated.get("output_tokens")
+    if not isinstance(fresh, int) and not isinstance(output, int):
         return None
-    details = stated.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return Usage(input_tokens=_count(prompt), output_tokens=_count(completion), cached_tokens=_count(cached))
+    read, written = count(stated.get("cache_read_input_tokens")), count(stated.get("cache_creation_input_tokens"))
+    return Usage(count(fresh) + read + written, count(output), cached_tokens=read, cache_write_tokens=written)
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0
+USAGE_READERS: Mapping[Dialect, UsageReader] = {
+    "openai_chat": read_chat_usage,
+    "openai_responses": read_responses_usage,
+    "anthropic_messages": read_messages_usage,
+}
+
+
+def count(value: Any) -> int:
+    """A stated number of tokens; 0 for anything that is none."""
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _read(stated: Any, prompt_field: str, output_field: str, details_field: str) -> Usage | None:
+    if not isinstance(stated, dict):
+        return None
+    prompt, output = stated.get(prompt_field), stated.get(output_field)
+    if not isinstance(prompt, int) and not isinstance(output, int):
+        return None
+    details = stated.get(details_field)
+    if not isinstance(details, dict):
+        details = {}
+    cached, written = count(details.get("cached_tokens")), count(details.get("cache_write_tokens"))
+    return Usage(count(prompt), count(output), cached_tokens=cached, cache_write_tokens=written)

@@ -1,0 +1,1 @@
+"""The providers: one file each, with one object `PROVIDER` in it."""

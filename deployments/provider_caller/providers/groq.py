@@ -1,0 +1,34 @@
+"""Groq: OpenAI's dialects with a few fields less (https://console.groq.com/docs/openai)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deployments.protocols import Dialect
+from deployments.provider_caller.providers.base import Provider, without
+
+
+class Groq(Provider):
+    """Answers these fields with 400: logprobs, top_logprobs, logit_bias and the names of messages."""
+
+    id = "groq"
+    name = "Groq"
+    base_url = "https://api.groq.com/openai/v1"
+    dialects = ("openai_chat", "openai_responses")
+
+    def prepare(self, content: Mapping[str, Any], dialect: Dialect, model: str) -> Mapping[str, Any]:
+        """Without the fields that it refuses."""
+        if dialect != "openai_chat":
+            return content
+        content = without(content, "logprobs", "top_logprobs", "logit_bias")
+        messages = content.get("messages")
+        if isinstance(messages, list) and any(isinstance(message, dict) and "name" in message for message in messages):
+            named = [without(message, "name") if isinstance(message, dict) else message for message in messages]
+            content = {**content, "messages": named}
+        return content
+
+    def too_long(self, status: int, error: Mapping[str, Any]) -> bool:
+        """Also a prompt with more tokens than the account may send in a minute: it will never fit (status 413)."""
+        return status == 413 or super().too_long(status, error)
+
+
+PROVIDER = Groq()
