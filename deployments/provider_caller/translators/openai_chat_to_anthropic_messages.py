@@ -1,4 +1,8 @@
-"""Requests of OpenAI's chat completions as requests of Anthropic's messages."""
+"""Requests of OpenAI's chat completions as requests of Anthropic's messages.
+
+Sampling settings are left out: the API of 2026-10-21 has none, and answers them with status 400
+(https://platform.claude.com/docs/en/api/versioning).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +10,7 @@ from typing import Any
 from deployments.provider_caller.translators.fields import Fields, caller_fields, refused
 from deployments.provider_caller.translators.requests.chat_refusals import refuse_common, tool_choice_mode
 from deployments.provider_caller.translators.requests.chat_to_turns import turns
-from deployments.provider_caller.translators.requests.claude_models import EFFORTS, sampling, thinking
+from deployments.provider_caller.translators.requests.claude_models import EFFORTS, thinking
 from deployments.provider_caller.translators.requests.extended_chat import REASONING_SUMMARY
 
 DEFAULT_MAX_TOKENS = 4096
@@ -26,8 +30,6 @@ def request(content: Mapping[str, Any], *, model: str, default_max_tokens: int =
         translated["system"] = system
     translated |= _tools(fields)
     translated |= _reasoning(fields, model, limit)
-    if translated.get("thinking", {}).get("type") != "enabled":  # Thinking with a budget excludes them.
-        translated |= sampling(model, fields)
     if schema := _schema(fields):
         translated.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
     if stop := _stop(fields):

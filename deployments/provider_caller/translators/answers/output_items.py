@@ -1,4 +1,4 @@
-"""The items of a response's output while they are being written: each makes the events of its kind, in OpenAI's order."""
+"""The items of a response while they are being written: each makes the events of its kind, in OpenAI's order."""
 
 from typing import Any, Protocol
 

@@ -1,17 +1,14 @@
-"""What Anthropic's models take of what other dialects ask for.
+"""What Anthropic's models take of a reasoning effort.
 
-Anthropic took sampling settings out of its API with the models after 4.6, which answer them with status 400; thinking
-with a token budget went the same way, and the adaptive kind came with 4.6. Names that are no Claude model (servers that
-only speak the dialect) get what is sent.
+Adaptive thinking came with the models of 4.6; those before it think within a budget of tokens. Names that are no Claude
+model (servers that only speak the dialect) count as new ones.
 """
 
 import re
 from typing import Any, Literal
 
-from deployments.provider_caller.translators.fields import Fields
-
 _BUDGETED = re.compile(r"claude-(?:3|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:-\d{6,}|$|-latest))")
-_SAMPLED = re.compile(r"claude-(?:3|(?:opus|sonnet|haiku)-4(?:-[0-6])?(?:-\d{6,}|$|-latest))")
+_WITHOUT_XHIGH = re.compile(r"claude-(?:opus|sonnet)-4-6")
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 _EFFORTS: dict[str, Effort] = {
@@ -29,21 +26,6 @@ EFFORTS = frozenset({"none", *_EFFORTS})
 """What `reasoning_effort` may be."""
 
 
-def sampling(model: str, fields: Fields) -> dict[str, Any]:
-    """Temperature, or else top_p: these models take one of the two. Temperature ends at 1 here, and at 2 with OpenAI;
-    what is above 1 becomes 1, as in Anthropic's own compatible endpoint."""
-    temperature, top_p = fields.find_number("temperature"), fields.find_number("top_p")
-    if temperature is not None and not 0 <= temperature <= 2:
-        raise fields.wrong("temperature", "a number from 0 to 2")
-    if top_p is not None and not 0 <= top_p <= 1:
-        raise fields.wrong("top_p", "a number from 0 to 1")
-    if model.startswith("claude-") and not _SAMPLED.match(model):
-        return {}
-    if temperature is not None:
-        return {"temperature": min(temperature, 1)}
-    return {} if top_p is None else {"top_p": top_p}
-
-
 def thinking(model: str, effort: str, max_tokens: int, *, forced: bool, shown: bool) -> dict[str, Any]:
     """`thinking` and `output_config.effort` for a reasoning effort of OpenAI's.
 
@@ -54,8 +36,8 @@ def thinking(model: str, effort: str, max_tokens: int, *, forced: bool, shown: b
     level = _EFFORTS[effort]
     display = {"display": "summarized"} if shown else {}
     if not _BUDGETED.match(model):
-        if level == "xhigh" and _SAMPLED.match(model):
-            level = "high"  # 4.6 has no xhigh; what is not there is never made dearer.
+        if level == "xhigh" and _WITHOUT_XHIGH.match(model):
+            level = "high"  # The next one that there is would cost more than was asked for.
         thought = {} if forced else {"thinking": {"type": "adaptive", **display}}
         return {"output_config": {"effort": level}, **thought}
     budget = min(_BUDGETS[level], max_tokens // 2)
