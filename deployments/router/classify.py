@@ -21,20 +21,18 @@ class Finding:
 
 def at_once(request: RouteRequest, words: WordClassifier) -> Finding | None:
     """The type where it is certain without a sentence vector; None where a vector would help."""
-    if request.operation is not None:
-        return Finding(request.operation, f"The caller asked for {request.operation}", "caller")
-    text = rules.excerpt(request.question)
-    found = rules.match(text)
-    if found is not None:
-        return Finding(found.operation, f"The question {found.because} ({found.operation})", "rule")
-    guess = words.guess(text)
-    return _learnt(guess) if guess is not None and guess.sure else None
+    found = _look(request, words)
+    if isinstance(found, Finding):
+        return found
+    return _learnt(found) if found is not None and found.sure else None
 
 
 def by_words(request: RouteRequest, words: WordClassifier, default: str) -> Finding:
-    """The best guess without a vector, where `at_once` was not certain."""
-    guess = words.guess(rules.excerpt(request.question))
-    return _learnt(guess) if guess is not None else _default(default)
+    """The type as well as it can be told without a vector."""
+    found = _look(request, words)
+    if isinstance(found, Finding):
+        return found
+    return _learnt(found) if found is not None else _default(default)
 
 
 def by_vector(request: RouteRequest, classifier: Classifier, default: str) -> Finding:
@@ -42,6 +40,16 @@ def by_vector(request: RouteRequest, classifier: Classifier, default: str) -> Fi
     assert request.vector is not None
     guess = classifier.guess(rules.excerpt(request.question), request.vector)
     return _learnt(guess) if guess is not None else _default(default)
+
+
+def _look(request: RouteRequest, words: WordClassifier) -> Finding | Guess | None:
+    if request.operation is not None:
+        return Finding(request.operation, f"The caller asked for {request.operation}", "caller")
+    text = rules.excerpt(request.question)
+    found = rules.match(text)
+    if found is not None:
+        return Finding(found.operation, f"The question {found.because} ({found.operation})", "rule")
+    return words.guess(text)
 
 
 def _learnt(guess: Guess) -> Finding:

@@ -69,7 +69,7 @@ class RouterClient:
     async def route_here(self, request: RouteRequest) -> Route:
         """The route without a vector."""
         state = self._state
-        finding = at_once(request, self._words) or by_words(request, self._words, state.policy.default_operation)
+        finding = by_words(request, self._words, state.policy.default_operation)
         decision = decide(request, finding, state.view(request.account.tenant))
         record(decision, request.account.tenant)
         return decision.route

@@ -7,7 +7,7 @@ from deployments.measure import measured
 from deployments.protocols import Embedder, ModelInfo, Route, RouteRequest
 from deployments.provider_caller.catalogue import ProviderState
 from deployments.router.classifier import Classifier, WordClassifier
-from deployments.router.classify import at_once, by_vector, by_words
+from deployments.router.classify import Finding, at_once, by_vector, by_words
 from deployments.router.config import RouterConfig
 from deployments.router.decide import decide, is_auto, models
 from deployments.router.examples import EXAMPLES, load_examples
@@ -62,14 +62,7 @@ class RouterStage:
     @measured("router")
     async def route(self, request: RouteRequest) -> Route:
         """The model for a question; see Router.route."""
-        default = self._state.policy.default_operation
-        finding = at_once(request, self._words)
-        if finding is None:
-            if request.vector is not None and self._classifier is not None:
-                finding = by_vector(request, self._classifier, default)
-            else:
-                finding = by_words(request, self._words, default)
-        decision = decide(request, finding, self._state.view(request.account.tenant))
+        decision = decide(request, self._finding(request), self._state.view(request.account.tenant))
         record(decision, request.account.tenant)
         return decision.route
 
@@ -77,3 +70,9 @@ class RouterStage:
     async def models(self, tenant: str) -> tuple[ModelInfo, ...]:
         """Every model that the tenant may name, its own included."""
         return models(self._state.view(tenant))
+
+    def _finding(self, request: RouteRequest) -> Finding:
+        default = self._state.policy.default_operation
+        if request.vector is None or self._classifier is None or not is_auto(request.model):
+            return by_words(request, self._words, default)
+        return at_once(request, self._words) or by_vector(request, self._classifier, default)

@@ -15,6 +15,8 @@ LEAST_TEXTS = 2
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
 _NUMBER = "0"
 _START, _END = "^", "$"
+_EDGES = 2
+"""Known of every text, so that they alone say nothing."""
 
 
 def tokens(text: str) -> list[str]:
@@ -34,9 +36,10 @@ class Vocabulary:
         return len(self._rows)
 
     def rows(self, text: str) -> list[int]:
-        """The rows of the known words and pairs of a lower-case text, each once."""
+        """The rows of the known words and pairs of a lower-case text, each once; none where only its edges are."""
         known = self._rows
-        return [known[feature] for feature in _features(text) if feature in known]
+        rows = [known[feature] for feature in _features(text) if feature in known]
+        return rows if len(rows) > _EDGES else []
 
     def matrix(self, texts: Sequence[str]) -> Vectors:
         """float32 [n, len(self)]: 1/sqrt(k) in each of a text's k rows, so that a text is a unit vector or zero."""

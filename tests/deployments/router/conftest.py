@@ -49,12 +49,12 @@ def providers() -> Callable[..., tuple[ProviderState, ...]]:
 
 @pytest.fixture
 def examples(tmp_path: Path) -> Path:
-    lines = [
-        {"text": "dissolve salt in water lesson about solutions", "operation": "curriculum"},
-        {"text": "salt and water solutions for beginners", "operation": "curriculum"},
-        {"text": "my program crashes with a loop over a list", "operation": "code"},
-        {"text": "loop over a dictionary in my program", "operation": "code"},
-    ]
+    """Few enough to see what follows from them; nothing that a rule knows."""
+    lines = {
+        "curriculum": ["dissolve salt in water like that", "salt and water solutions like that", "water like that"],
+        "code": ["my loop over a list crashes", "my loop over a dictionary", "a loop over a list"],
+    }
     file = tmp_path / "examples.jsonl"
-    file.write_bytes(b"\n".join(map(orjson.dumps, lines)) + b"\n")
+    rows = [{"text": text, "operation": operation} for operation, texts in lines.items() for text in texts]
+    file.write_bytes(b"\n".join(map(orjson.dumps, rows)) + b"\n")
     return file

@@ -1,3 +1,5 @@
+"""The stage and its client, which answer alike what both can answer."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,16 +10,18 @@ from deployments.protocols import Account, ModelInfo, Route, RouteRequest
 from deployments.provider_caller.catalogue import ProviderState
 from deployments.router.client import RouterClient
 from deployments.router.config import RouterConfig
+from deployments.router.record import DECISIONS
 from deployments.router.stage import RouterStage
 from kit.errors import NotFoundError, UnavailableError
+from kit.telemetry import METRICS
 
 Providers = Callable[..., tuple[ProviderState, ...]]
 
-CONFIG = RouterConfig(neighbours=2)
+CONFIG = RouterConfig()
 LOCAL = ("local", "local/extractive")
 
 
-def ask(model: str = "auto", question: str = "Who wrote Hamlet?", **more: Any) -> RouteRequest:
+def ask(model: str = "auto", question: str = "loop over my list", **more: Any) -> RouteRequest:
     return RouteRequest(Account("t"), model, question, **more)
 
 
@@ -33,165 +37,105 @@ class Unreachable:
 
 @pytest.fixture(params=["stage", "client"])
 def router(request: Any, embedder: Any, examples: Path) -> Callable[[tuple[ProviderState, ...]], Any]:
-    """The stage and its client: what both answer, they answer alike."""
-
     def build(states: tuple[ProviderState, ...]) -> Any:
         if request.param == "client":
-            return RouterClient(Unreachable(), CONFIG, states)
+            return RouterClient(Unreachable(), CONFIG, states, examples=examples)
         return RouterStage(CONFIG, embedder, states, examples=examples)
 
     return build
 
 
 async def test_a_named_model_goes_to_its_provider(router: Any, providers: Providers) -> None:
-    route = await router(providers("openai")).route(ask("gpt-6-luna"))
-    assert (route.provider, route.model, route.fallbacks) == ("openai", "gpt-6-luna", ())
+    route = await router(providers("openai")).route(ask("gpt-4o", "Check my answer: 1 + 1 = 3"))
+    assert (route.provider, route.model) == ("openai", "gpt-4o")
     assert route.reason == "The model was requested by name."
-    assert route.operation == "factual"
+    assert route.operation == "diagnostic"
 
 
-async def test_a_model_may_be_named_with_its_provider(router: Any, providers: Providers) -> None:
-    route = await router(providers("groq")).route(ask("groq/openai/gpt-oss-20b"))
-    assert (route.provider, route.model) == ("groq", "openai/gpt-oss-20b")
+async def test_without_a_vector_rules_and_words_decide(router: Any, providers: Providers) -> None:
+    here = router(providers("openai"))
+    assert (await here.route(ask(question="Quiz me on loops"))).operation == "practice"
+    assert (await here.route(ask(question="loop over my list"))).operation == "code"
 
 
-async def test_a_model_that_two_servers_offer_goes_to_the_available_one(router: Any, providers: Providers) -> None:
-    route = await router(providers(compatible=["gpt-4o"])).route(ask("gpt-4o"))
-    assert route.provider == "compatible"
+async def test_an_unlike_question_is_taken_as_the_default(router: Any, examples: Path, providers: Providers) -> None:
+    route = await router(providers("openai")).route(ask(question="zebras"))
+    assert route.operation == "chat"
+    assert "like no example" in route.reason
 
 
-async def test_an_unknown_model_is_not_found_and_the_available_ones_are_listed(
-    router: Any, providers: Providers
-) -> None:
-    with pytest.raises(NotFoundError, match=r"gpt-6-luna.*local") as caught:
-        await router(providers("openai")).route(ask("gpt-9"))
-    assert "claude-opus-5-5" not in caught.value.message
+async def test_what_the_caller_says_about_the_operation_holds(router: Any, providers: Providers) -> None:
+    route = await router(providers("openai")).route(ask(question="Quiz me on loops", operation="research"))
+    assert route.operation == "research"
+    assert route.reason.startswith("The caller asked for research; ")
 
 
-async def test_a_known_model_without_a_key_names_the_variable(router: Any, providers: Providers) -> None:
-    with pytest.raises(UnavailableError, match="ANTHROPIC_API_KEY") as caught:
-        await router(providers("openai")).route(ask("claude-opus-5-5"))
-    assert caught.value.should_retry is False
-
-
-async def test_local_may_be_named(router: Any, providers: Providers) -> None:
-    route = await router(providers()).route(ask("local", grounded=True))
-    assert (route.provider, route.model) == LOCAL
-
-
-async def test_every_model_is_listed_with_its_state_and_price(router: Any, providers: Providers) -> None:
-    models = {model.id: model for model in await router(providers("openai")).models("t")}
-    assert {"auto", "auto:cost", "auto:speed", "auto:quality", "local"} <= set(models)
-    assert models["gpt-6-luna"] == ModelInfo("gpt-6-luna", "openai", 1050000, 100, 500, True)
-    assert not models["claude-opus-5-5"].available
-    assert models["sonar"].input_price is None
-
-
-async def test_the_client_asks_the_stage_for_auto_only(embedder: Any, examples: Path, providers: Providers) -> None:
+async def test_every_model_is_listed(router: Any, providers: Providers) -> None:
     states = providers("openai")
-    stage = RouterStage(CONFIG, embedder, states, examples=examples)
-    client = RouterClient(stage, CONFIG, states)
-    assert await client.route(ask()) == await stage.route(ask())
+    models = {model.id: model for model in await router(states).models("t")}
+    assert {"auto", "auto:cost", "auto:speed", "auto:quality", "local"} <= set(models)
+    assert {model.id for state in states for model in state.models} <= set(models)
 
 
-@pytest.fixture
-def stage(embedder: Any, examples: Path) -> Callable[[tuple[ProviderState, ...]], RouterStage]:
-    return lambda states: RouterStage(CONFIG, embedder, states, examples=examples)
+async def test_an_unknown_model_is_not_found(router: Any, providers: Providers) -> None:
+    with pytest.raises(NotFoundError, match="local"):
+        await router(providers("openai")).route(ask("gpt-9"))
 
 
-async def test_the_first_available_model_of_the_operation_wins_and_the_rest_follow(
-    stage: Any, providers: Providers
-) -> None:
-    route = await stage(providers("anthropic", "google")).route(ask(question="Prove that 2 is prime"))
-    assert (route.provider, route.model) == ("anthropic", "claude-opus-5-5")
-    assert route.fallbacks == (("google", "gemini-3.1-pro-preview"),)
-    assert route.operation == "reasoning"
-    assert route.reason.startswith("The question asks for a proof")
-    assert route.reason.count(".") - route.model.count(".") == 1, "one sentence"
+async def test_each_decision_is_counted_with_its_reason(router: Any, providers: Providers) -> None:
+    here = router(providers("openai"))
+    labels = {"operation": "practice", "policy": "cost", "provider": "openai", "source": "rule"}
+    before = METRICS.read(DECISIONS, **labels)
+    await here.route(ask("auto:cost", "Quiz me on loops"))
+    assert METRICS.read(DECISIONS, **labels) == before + 1
 
 
-async def test_local_is_the_last_fallback_of_a_grounded_question(stage: Any, providers: Providers) -> None:
-    assert (await stage(providers("openai")).route(ask(grounded=True))).fallbacks[-1] == LOCAL
-    assert LOCAL not in (await stage(providers("openai")).route(ask())).fallbacks
-
-
-async def test_without_any_provider_a_grounded_question_is_answered_by_quoting(
-    stage: Any, providers: Providers
-) -> None:
-    route = await stage(providers()).route(ask(grounded=True))
-    assert (route.provider, route.model) == LOCAL
-    assert "quoted" in route.reason
-
-
-async def test_without_any_provider_other_questions_say_which_variables_to_set(
-    stage: Any, providers: Providers
-) -> None:
-    with pytest.raises(UnavailableError) as caught:
-        await stage(providers()).route(ask())
-    assert caught.value.should_retry is False
-    for name in ("OPENAI_API_KEY", "GROQ_API_KEY", "PENSTOCK_PROVIDER_CALLER__COMPATIBLE_BASE_URL"):
-        assert name in caught.value.message
-
-
-async def test_cost_takes_the_cheapest_known_price(stage: Any, providers: Providers) -> None:
-    route = await stage(providers("anthropic", "groq", compatible=["own"])).route(ask("auto:cost"))
-    assert (route.provider, route.model) == ("anthropic", "claude-haiku-5-5")
-    assert route.fallbacks[-1] == ("compatible", "own"), "a price nobody knows is not the cheapest"
+async def test_a_refusal_is_no_decision(router: Any, providers: Providers) -> None:
+    before = METRICS.read(DECISIONS)
+    with pytest.raises(UnavailableError):
+        await router(providers()).route(ask())
+    assert METRICS.read(DECISIONS) == before
 
 
 @pytest.mark.parametrize(
-    ("policy", "model"), [("auto:speed", "openai/gpt-oss-20b"), ("auto:quality", "claude-opus-5-5")]
+    ("request_", "needed"),
+    [
+        (ask("gpt-4o", "salt"), False),
+        (ask(question="Quiz me on salt"), False),
+        (ask(question="salt", operation="code"), False),
+        (ask(question="   "), False),
+        (ask(question="my loop over a list"), False),
+        (ask(question="salt or a loop"), True),
+        (ask("auto:cost", "zebras"), True),
+    ],
 )
-async def test_speed_and_quality_have_lists_of_their_own(
-    stage: Any, providers: Providers, policy: str, model: str
+async def test_a_vector_is_needed_where_nothing_else_is_sure(
+    router: Any, providers: Providers, request_: RouteRequest, needed: bool
 ) -> None:
-    assert (await stage(providers("groq", "anthropic")).route(ask(policy))).model == model
+    assert router(providers("openai")).needs_vector(request_) is needed
 
 
-async def test_an_unknown_policy_is_an_unknown_model(stage: Any, providers: Providers) -> None:
-    with pytest.raises(NotFoundError, match="auto:cost"):
-        await stage(providers("openai")).route(ask("auto:beauty"))
-
-
-async def test_the_nearest_examples_decide_where_no_rule_is_sure(
-    stage: Any, providers: Providers, embedder: Any
+async def test_the_client_asks_the_stage_where_a_vector_helps(
+    embedder: Any, examples: Path, providers: Providers
 ) -> None:
-    router = stage(providers("openai"))
-    await router.start()
-    question = "salt solutions"
+    states = providers("openai")
+    stage = RouterStage(CONFIG, embedder, states, examples=examples)
+    await stage.start()
+    client = RouterClient(stage, CONFIG, states, examples=examples)
+    question = "salt or a loop over water"
     vector = (await embedder.embed([question])).sentences[0]
-    route = await router.route(ask(question=question, vector=vector))
-    assert route.operation == "curriculum"
-    assert "curriculum examples" in route.reason
+    route = await client.route(ask(question=question, vector=vector))
+    assert route == await stage.route(ask(question=question, vector=vector))
+    assert route.reason.startswith("The question is most like the")
+    alone = RouterClient(Unreachable(), CONFIG, states, examples=examples)
+    assert (await alone.route(ask("gpt-4o", question, vector=vector))).model == "gpt-4o"
+    await stage.close()
 
 
-async def test_a_sure_rule_comes_before_the_examples(stage: Any, providers: Providers, embedder: Any) -> None:
-    router = stage(providers("openai"))
-    await router.start()
-    question = "quiz me on salt solutions"
-    vector = (await embedder.embed([question])).sentences[0]
-    assert (await router.route(ask(question=question, vector=vector))).operation == "practice"
-
-
-async def test_far_from_every_example_hints_and_then_the_default_decide(
-    stage: Any, providers: Providers, embedder: Any
-) -> None:
-    router = stage(providers("openai"))
-    await router.start()
-    vector = (await embedder.embed(["zebras"])).sentences[0]
-    assert (await router.route(ask(question="Who are zebras?", vector=vector))).operation == "factual"
-    assert (await router.route(ask(question="zebras", vector=vector))).operation == "chat"
-
-
-async def test_without_a_vector_the_rules_decide_alone(stage: Any, providers: Providers, embedder: Any) -> None:
-    router = stage(providers("openai"))
-    await router.start()
-    embedder.texts.clear()
-    assert (await router.route(ask(question="salt solutions"))).operation == "chat"
-    assert embedder.texts == []
-
-
-async def test_examples_are_embedded_once(stage: Any, providers: Providers, embedder: Any) -> None:
-    router = stage(providers("openai"))
-    await router.start()
-    assert len(embedder.texts) == 4
+async def test_the_stage_embeds_its_examples_once(embedder: Any, examples: Path, providers: Providers) -> None:
+    stage = RouterStage(CONFIG, embedder, providers("openai"), examples=examples)
+    await stage.start()
+    assert len(embedder.texts) == 6
+    await stage.route(ask(question="salt or a loop"))
+    assert len(embedder.texts) == 6
+    await stage.close()
