@@ -16,7 +16,7 @@ class MoneyConfig(Section):
     max_waiting_rows: int = Field(
         100_000, ge=1, description="Rows one replica keeps in memory while Postgres is lost; the rest is in Redis only."
     )
-    redis_timeout: float = Field(0.5, gt=0, description="Seconds an admission waits for Redis.")
+    redis_timeout: float = Field(1.0, gt=0, description="Seconds an admission waits for Redis.")
     redis_pause: float = Field(1.0, ge=0, description="Seconds that a lost Redis is left alone.")
     rebuild_pause: float = Field(
         3.0, ge=0, description="Seconds hard budgets refuse after Redis lost its data; replicas report open calls then."

@@ -35,7 +35,7 @@ class Epoch:
         stored: bytes = await self._redis.get(keys.EPOCH) or b""
         self.began = False
         if stored.split(b" ")[:1] != [run.encode()]:
-            own = f"{run} {int(self._now())} {secrets.token_hex(8)}".encode()
+            own = f"{run} {self._now()} {secrets.token_hex(8)}".encode()
             stored = await self._scripts.epoch(keys=[keys.EPOCH], args=[stored, own])
             self.began = stored == own
         changed = stored != self._seen
@@ -49,5 +49,5 @@ class Epoch:
         began = int(self._seen.split(b" ")[1])
         return min(max(0.0, self._pause - (self._now() - began) / 1000), self._pause)
 
-    def _now(self) -> float:
-        return self._clock().timestamp() * 1000
+    def _now(self) -> int:
+        return int(self._clock().timestamp() * 1000)

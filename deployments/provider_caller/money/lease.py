@@ -39,7 +39,14 @@ class Lease:
     """What a call that was let in holds: a slot, what it took from the limits, and a hold for each attempt."""
 
     def __init__(
-        self, admission: "Admission", claim: Claim, applying: Applying, first: Hold, left: Sequence[Left], *, local: bool
+        self,
+        admission: "Admission",
+        claim: Claim,
+        applying: Applying,
+        first: Hold,
+        left: Sequence[Left],
+        *,
+        local: bool,
     ) -> None:
         """local: the limits were this process's own."""
         self.left = tuple(left)

@@ -29,6 +29,7 @@ NEVER = (
     asyncpg.InvalidCatalogNameError,
     ValueError,
     TypeError,
+    OverflowError,
 )
 """What says that a row cannot be written at all: its values, or a tenant that is gone."""
 

@@ -1,10 +1,12 @@
 """A tenant of its own, and replicas that share its Redis and Postgres."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import pytest
@@ -37,6 +39,63 @@ async def tenant(services: Any) -> str:
     await create_database(url)
     await migrate(url, "tenant")
     return SLUG
+
+
+class Proxy:
+    """A way to a server that can be cut and mended. `url` is the server's, by this way."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname, parts.port)
+        self._parts = parts
+        self._server: Any = None
+        self._port = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def url(self) -> str:
+        netloc = self._parts.netloc.rpartition("@")[0] + f"@127.0.0.1:{self._port}"
+        return urlunsplit(self._parts._replace(netloc=netloc))
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+        await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(*self._target)
+        self._writers |= {writer, back}
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@pytest.fixture
+async def redis_proxy(services: Any) -> AsyncIterator[Proxy]:
+    proxy = Proxy(services.redis_url)
+    await proxy.mend()
+    yield proxy
+    await proxy.cut()
+
+
+@pytest.fixture
+async def postgres_proxy(services: Any) -> AsyncIterator[Proxy]:
+    proxy = Proxy(services.database_url)
+    await proxy.mend()
+    yield proxy
+    await proxy.cut()
 
 
 @dataclass
@@ -126,7 +185,7 @@ class Bench:
 
     async def replica(self, *, redis_url: str = "", database_url: str = "", **config: Any) -> Replica:
         """config: of MoneyConfig; nothing reconciles by itself."""
-        of = MoneyConfig(**{"rebuild_pause": 0, "reconcile_every": 3600, **config})
+        of = MoneyConfig(**{"rebuild_pause": 0, "reconcile_every": 3600, "redis_timeout": 20, **config})
         redis = redis_client(redis_url or self.services.redis_url, max_connections=8)
         databases = Databases(database_url or self.services.database_url, 6)
         admission = Admission(of, redis, databases, clock=self.clock)
