@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from deployments.protocols import Usage
 from deployments.router.offers import Offer
 from deployments.router.policy import Entry, TokenMix
 
@@ -55,9 +56,7 @@ def by_cost(offers: Sequence[Offer], mix: TokenMix) -> list[Offer]:
 
 def expected_cost(offer: Offer, mix: TokenMix) -> float:
     """Nano-dollars, infinite where unknown."""
-    if offer.input_price is None or offer.output_price is None:
-        return float("inf")
-    return mix.input * offer.input_price + mix.output * offer.output_price
+    return float("inf") if offer.price is None else offer.price.cost(Usage(mix.input, mix.output))
 
 
 def by_speed(offers: Sequence[Offer], mix: TokenMix, speeds: Speeds) -> list[Offer]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime
 
 import structlog
+from redis.exceptions import RedisError
 
 from deployments.provider_caller.catalogue import ProviderState
 from deployments.router.ordering import Speeds
@@ -13,13 +14,14 @@ from deployments.router.policy import Policy
 from deployments.router.tenants import DOMAIN, NOTHING, RoutingTables, load_tables
 from deployments.router.view import TenantView
 from deployments.snapshots import Snapshot
-from kit.errors import UnavailableError
 from kit.postgres import Databases
 
 SPEEDS_EVERY = 5.0
 """Seconds between two looks at the observed speeds."""
 
 ReadSpeeds = Callable[[], Awaitable[Speeds]]
+"""Raises RedisError or OSError while Redis is lost."""
+
 ProvidersOf = Callable[[str], frozenset[str]]
 """The providers that a tenant (slug) has keys of its own for."""
 
@@ -84,8 +86,8 @@ class RoutingState:
             return
         try:
             self._speeds = await self._read_speeds()
-        except UnavailableError as error:
-            _log.warning("observed speeds not refreshed", reason=error.message)
+        except (RedisError, OSError) as error:
+            _log.warning("observed speeds not refreshed", reason=type(error).__name__)
 
     async def refresh_tables(self) -> None:
         """Load what tenants have set, if it has changed. Raises UnavailableError."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -10,6 +11,7 @@ import pydantic
 import structlog
 from pydantic import AfterValidator, Field
 
+from deployments.provider_caller.prices import Price
 from deployments.router.arms import Arm, Experiment
 from deployments.router.policy import PolicyName, entry_of
 from deployments.router.rules import OPERATIONS
@@ -65,6 +67,12 @@ class TenantModel:
     context_window: int | None = None
     input_price: int | None = None
     output_price: int | None = None
+
+    def price(self, today: date) -> Price | None:
+        """As the catalogue's models have it; None where unknown."""
+        if self.input_price is None or self.output_price is None:
+            return None
+        return Price.model_validate({"from": today, "input": self.input_price, "output": self.output_price})
 
 
 @dataclass(slots=True)

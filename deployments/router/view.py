@@ -87,6 +87,7 @@ class TenantView:
 def _by_name(offers: Sequence[Offer]) -> Mapping[str, tuple[Offer, ...]]:
     names: dict[str, tuple[Offer, ...]] = {}
     for offer in offers:
-        for name in (offer.model, f"{offer.provider}/{offer.model}"):
-            names[name] = (*names.get(name, ()), offer)
+        for name in (offer.model, *offer.aliases):
+            for spelling in {name, f"{offer.provider}/{name}"}:
+                names[spelling] = (*names.get(spelling, ()), offer)
     return names

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from deployments.protocols import Account, Assignment, ModelInfo, RouteRequest
-from deployments.provider_caller.catalogue import Model, Price, ProviderState
+from deployments.provider_caller.catalogue import Model, ProviderState
+from deployments.provider_caller.prices import Price
 from deployments.router.arms import Arm, Experiment
 from deployments.router.classify import Finding
 from deployments.router.decide import Decision, decide, models
@@ -30,7 +31,7 @@ def model(id: str, input: int | None, output: int | None = None) -> Model:
         return Model(id=id)
     start = date(2026, 1, 1)
     price = Price.model_validate({"from": start, "input": input, "output": output or input})
-    return Model(id=id, context_window=1000, prices=(price,))
+    return Model(id=id, context_window=1000, prices=(price,), aliases=(f"old-{id}",))
 
 
 POLICY = Policy(
@@ -147,6 +148,10 @@ def test_a_named_model_falls_back_on_the_models_of_the_operation(view: View) -> 
 def test_a_model_may_be_named_with_its_provider(view: View) -> None:
     assert decided(ask("own/shared"), view("b", "own")).route.targets[0] == ("own", "shared")
     assert decided(ask("shared"), view("own")).route.targets[0] == ("own", "shared"), "the one that is available"
+
+
+def test_a_model_may_be_named_by_an_alias(view: View) -> None:
+    assert [decided(ask(name), view("a")).route.model for name in ("old-big", "a/old-big")] == ["big", "big"]
 
 
 def test_a_known_model_without_a_key_says_what_to_set(view: View) -> None:

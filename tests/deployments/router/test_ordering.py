@@ -1,5 +1,6 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from deployments.provider_caller.prices import Price
 from deployments.router.offers import Offer
 from deployments.router.ordering import Speeds, by_cost, by_ranking, by_speed, matching
 from deployments.router.policy import TokenMix
@@ -16,7 +17,8 @@ class Seen:
 
 
 def offer(model: str, input: int | None = 1, output: int | None = 1, *, available: bool = True) -> Offer:
-    return Offer("p", "P", model, available, "", None, input, output)
+    price = None if input is None else Price.model_validate({"from": "2026-01-01", "input": input, "output": output})
+    return Offer("p", "P", model, available, price=price)
 
 
 def names(offers: list[Offer]) -> list[str]:
@@ -34,6 +36,11 @@ def test_cost_is_that_of_the_typical_request_and_not_of_one_token() -> None:
     offers = [offer("cheap to read", 1, 9), offer("cheap to write", 5, 2)]
     assert names(by_cost(offers, MIX)) == ["cheap to write", "cheap to read"]
     assert names(by_cost(offers, TokenMix(input=1000, output=10))) == ["cheap to read", "cheap to write"]
+
+
+def test_a_fee_for_each_request_counts() -> None:
+    fee = Price.model_validate({"from": "2026-01-01", "input": 1, "output": 1, "request": 10**6})
+    assert names(by_cost([replace(offer("searches"), price=fee), offer("dear", 9, 9)], MIX)) == ["dear", "searches"]
 
 
 def test_an_unknown_price_comes_last() -> None:

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import orjson
 import pytest
+from redis.exceptions import RedisError
 
 from deployments.provider_caller.catalogue import Model, ProviderState
 from deployments.router.policy import load_policy
 from deployments.router.state import RoutingState
-from kit.errors import UnavailableError
 from kit.ids import uuid7
 from kit.postgres import Databases
 
@@ -95,7 +95,7 @@ async def test_routing_that_cannot_be_read_is_ignored_for_that_tenant_alone(
 
 
 async def test_speeds_are_read_again_and_outlive_a_lost_redis() -> None:
-    answers: list[Any] = [{("openai", "gpt-x"): "fast"}, UnavailableError("Redis is lost.")]
+    answers: list[Any] = [{("openai", "gpt-x"): "fast"}, RedisError("lost")]
 
     async def read() -> Any:
         answer = answers.pop(0)
