@@ -113,10 +113,7 @@ class CredentialTable:
                 _INSERT, uuid7(), tenant_id, user_id, *values, sealed, new.hint, new.tested_at
             )
         except asyncpg.UniqueViolationError:
-            raise ConflictError(
-                f"There is an integration with {new.provider} already: change or delete that one.",
-                details={"provider": ["must be one that has no integration yet"]},
-            ) from None
+            raise already_there(new.provider) from None
         assert row is not None
         return _stored(row)
 
@@ -180,6 +177,14 @@ class CredentialTable:
     def _sealed(self, tenant_id: UUID, new: NewCredential, key: SecretStr) -> bytes:
         context = sealing_context(tenant_id, new.provider, new.base_url)
         return seal(key.get_secret_value().encode(), context=context, keys=self._keys)
+
+
+def already_there(provider: str) -> ConflictError:
+    """The error for a second credential of a tenant for one provider."""
+    return ConflictError(
+        f"There is an integration with {provider} already: change or delete that one.",
+        details={"provider": ["must be one that has no integration yet"]},
+    )
 
 
 def opened(sealed: bytes, tenant_id: UUID, provider: str, base_url: str | None, keys: KeyProvider) -> SecretStr | None:

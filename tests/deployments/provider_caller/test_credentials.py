@@ -12,6 +12,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from deployments.provider_caller import credentials
 from deployments.provider_caller.credential_table import CredentialTable, NewCredential
 from deployments.provider_caller.credentials import Credentials
 from kit.crypto import EncryptionKey, EnvironmentKeys, FileKeys, TamperedError, key_id_of
@@ -120,9 +121,10 @@ async def test_the_table_holds_no_key_in_plaintext(world: World) -> None:
 
 @pytest.mark.parametrize("column", ["tenant_id", "provider", "base_url"])
 async def test_a_row_that_was_moved_to_another_tenant_provider_or_address_does_not_open(
-    world: World, column: str
+    world: World, column: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody who can write to the database gets nobody's key sent anywhere."""
+    monkeypatch.setattr(credentials, "_log", structlog.get_logger())
     id = await world.add()
     values = {"tenant_id": world.other.id, "provider": "groq", "base_url": "https://attacker.example.com/v1"}
     await world.set(id, column, values[column])
@@ -242,6 +244,24 @@ async def test_rows_that_do_not_open_are_reported_and_left(world: World) -> None
         (world.other.slug, "openai")
     ]
     assert await world.sealed(id) == sealed
+
+
+async def test_a_key_that_is_changed_while_its_row_is_rewrapped_stays_changed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = await world.add()
+    pages, changes = world.table._pages, [credential("sk-changed-meanwhile")]
+
+    async def with_a_change() -> AsyncIterator[list[Any]]:
+        async for page in pages():
+            while changes:
+                await world.table.replace(world.tenant.id, id, changes.pop())
+            yield page
+
+    monkeypatch.setattr(world.table, "_pages", with_a_change)
+    world.keys.add()
+    await world.table.rewrap_all()
+    assert await world.table.key(world.tenant.id, id) == SecretStr("sk-changed-meanwhile")
 
 
 async def test_keys_are_used_and_changed_while_they_are_rotated(world: World) -> None:

@@ -1,0 +1,1 @@
+"""The keys that tenants bring to their providers."""
