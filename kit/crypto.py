@@ -97,7 +97,8 @@ class EncryptionConfig(Section):
 
     def provider(self, home: Path) -> KeyProvider:
         """The keys of this setting, or those in the home folder."""
-        return FileKeys(home / "secrets" / "encryption_keys") if self.keys is None else EnvironmentKeys(self.keys)
+        folder = home.expanduser() / "secrets" / "encryption_keys"
+        return FileKeys(folder) if self.keys is None else EnvironmentKeys(self.keys)
 
 
 class EnvironmentKeys:

@@ -13,8 +13,10 @@ from starlette.types import ASGIApp
 
 from deployments.protocols import Stages
 from deployments.provider_caller.catalogue import Catalogue
+from deployments.provider_caller.credential_table import CredentialTable
 from deployments.router.policy import load_policy
 from deployments.settings import Settings
+from kit.egress import EgressRules
 from kit.postgres import Databases
 from serve_app.auth.repository import KeyRepository
 from serve_app.auth.service import AuthService
@@ -31,6 +33,9 @@ from serve_app.http.background import Background
 from serve_app.http.documentation import add_documentation
 from serve_app.http.gateway import Gateway
 from serve_app.http.idempotency import Idempotency
+from serve_app.integrations.endpoints import integrations_router
+from serve_app.integrations.key_check import KeyCheck
+from serve_app.integrations.service import IntegrationService
 from serve_app.providers.endpoints import providers_router
 from serve_app.providers.service import ProvidersService
 from serve_app.tutor.endpoints import tutor_router
@@ -105,6 +110,13 @@ def create_app(
     keys = AnswerKeys(settings.cache, _policy_version(settings, catalogue))
     chat = ChatService(stages, context, keys, background, rag_enabled=rag_enabled)
     providers = ProvidersService(stages.router, stages.embedder, context, settings.embedder)
+    egress = EgressRules.of(settings.egress.tenant_hosts)
+    integrations = IntegrationService(
+        CredentialTable(databases, settings.encryption.provider(settings.home)),
+        catalogue.providers,
+        KeyCheck(catalogue, egress),
+        egress,
+    )
     health = HealthService(HealthRepository(databases), redis, catalogue, context)
 
     def gateway(router: ASGIApp) -> ASGIApp:
@@ -142,6 +154,7 @@ def create_app(
         providers_router(providers),
         tutor_router(TutorService(chat, context, rag_enabled=rag_enabled)),
         context_router(context),
+        integrations_router(integrations),
         health_router(health, cluster_metrics),
     ):
         # Not `include_router`: that puts a second round of matching before each route, 30 us of every chat request.

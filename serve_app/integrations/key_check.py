@@ -16,6 +16,8 @@ import aiohttp
 import orjson
 from pydantic import SecretStr
 
+from deployments.provider_caller.call import Endpoint
+from deployments.provider_caller.catalogue import Catalogue
 from deployments.provider_caller.providers.base import Provider
 from kit.egress import AddressError, EgressRules, guarded_connector
 from kit.errors import UnprocessableError
@@ -38,40 +40,38 @@ class Tried:
 
 
 class KeyCheck:
-    """base_urls: the operator's own addresses of providers. rules: for the addresses that tenants set."""
+    """Calls providers exactly where the provider caller would. rules: for the addresses that tenants set."""
 
-    def __init__(self, base_urls: Mapping[str, str], rules: EgressRules, *, timeout: float = TIMEOUT) -> None:
-        self._base_urls = base_urls
+    def __init__(self, catalogue: Catalogue, rules: EgressRules, *, timeout: float = TIMEOUT) -> None:
+        self._catalogue = catalogue
         self._rules = rules
         self._timeout = aiohttp.ClientTimeout(total=timeout)
 
-    async def try_key(self, provider: Provider, key: SecretStr | None, base_url: str | None) -> Tried:
-        """Try a key. base_url: the tenant's; None: the operator's or the provider's own. Raises UnprocessableError."""
-        address = base_url or self._base_urls.get(provider.id, provider.base_url)
-        # The operator's address may be anything; a tenant's is called through the egress rules.
-        connector = aiohttp.TCPConnector() if base_url is None else guarded_connector(self._rules)
+    async def try_key(self, provider: str, key: SecretStr | None, base_url: str | None) -> Tried:
+        """Try a tenant's key. base_url: the tenant's; None: the provider's own. Raises UnprocessableError."""
+        endpoint = self._catalogue.tenant_endpoint(provider, None if key is None else key.get_secret_value(), base_url)
+        assert endpoint is not None, provider  # known, and with an address: the service has seen to it
+        called = self._catalogue.providers[provider]
         try:
-            status, error = await self._get(connector, provider, key, address)
-        except AddressError as refused:
-            raise _bad("base_url", refused.message) from None
-        except (aiohttp.ClientError, OSError):  # a time limit is an OSError, too
-            if base_url is not None:
-                raise _bad("base_url", "No server answered there.") from None
-            return Tried(f"{provider.name} could not be reached.")
-        if provider.refuses_key(status, error):
-            raise _bad("key", f"{provider.name} refused this key.")
+            status, error = await self._get(called, endpoint)
+        except (AddressError, aiohttp.ClientError, OSError) as failure:  # a time limit is an OSError, too
+            if base_url is None:
+                return Tried(f"{called.name} could not be reached.")
+            problem = failure.message if isinstance(failure, AddressError) else "No server answered there."
+            raise _bad("base_url", problem) from None
+        if called.refuses_key(status, error):
+            raise _bad("key", f"{called.name} refused this key.")
         if 300 <= status < 400 and base_url is not None:
             raise _bad("base_url", "The server redirects to another address, and redirects are not followed.")
-        if status in provider.check_statuses:
+        if status in called.check_statuses:
             return Tried()
-        return Tried(f"{provider.name} answered the try with status {status}.")
+        return Tried(f"{called.name} answered the try with status {status}.")
 
-    async def _get(
-        self, connector: aiohttp.TCPConnector, provider: Provider, key: SecretStr | None, address: str
-    ) -> tuple[int, Mapping[str, Any]]:
+    async def _get(self, provider: Provider, endpoint: Endpoint) -> tuple[int, Mapping[str, Any]]:
         """The status, and what the answer says of an error."""
-        url = address.rstrip("/") + provider.check_path
-        headers = provider.headers(None if key is None else key.get_secret_value(), provider.dialects[0])
+        url = endpoint.base_url.rstrip("/") + provider.check_path
+        headers = provider.headers(endpoint.key, provider.dialects[0])
+        connector = guarded_connector(self._rules) if endpoint.tenant_owned else aiohttp.TCPConnector()
         async with (
             aiohttp.ClientSession(
                 connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False

@@ -126,7 +126,7 @@ class IntegrationService:
     async def _try(self, provider: str, key: SecretStr | None, base_url: str | None) -> Tried:
         if provider == TASKMASTER:
             return Tried("Taskmaster is not called from here, so its key is not tried.")
-        return await self._check.try_key(self._providers[provider], key, base_url)
+        return await self._check.try_key(provider, key, base_url)
 
     def _require_known(self, provider: str) -> None:
         allowed = sorted([*self._providers, TASKMASTER])

@@ -16,9 +16,10 @@ from aiohttp.test_utils import TestServer
 from aiohttp.web import Application, Request, Response, json_response
 
 from deployments.provider_caller import credentials
+from deployments.provider_caller.catalogue import Catalogue, ProviderEntry
+from deployments.provider_caller.config import ProviderCallerConfig
 from deployments.provider_caller.credential_table import CredentialTable
 from deployments.provider_caller.credentials import Credentials
-from deployments.provider_caller.providers.base import Provider
 from deployments.provider_caller.providers.registry import load_registry
 from kit.crypto import FileKeys
 from kit.egress import EgressRules
@@ -155,11 +156,11 @@ async def world(
 
 
 def service_of(table: CredentialTable, fake: FakeProvider) -> IntegrationService:
-    """Providers at the operator's addresses; tenants may reach the fake server as if it were public."""
-    registry: dict[str, Provider] = load_registry()
-    base_urls = {id: f"{fake.url}/{id}" for id in registry if id != "compatible"}
+    """Every provider is the fake server, which tenants may reach as if it were public."""
+    ids = [id for id in load_registry() if id != "compatible"]
+    catalogue = Catalogue(ProviderCallerConfig(), {id: ProviderEntry(base_url=f"{fake.url}/{id}") for id in ids})
     rules = EgressRules.of([fake.url.removeprefix("http://"), "127.0.0.1:1"])
-    return IntegrationService(table, registry, KeyCheck(base_urls, rules, timeout=0.3), rules)
+    return IntegrationService(table, catalogue.providers, KeyCheck(catalogue, rules, timeout=0.3), rules)
 
 
 def _client(

@@ -7,7 +7,8 @@ from urllib.parse import quote
 import pytest
 from pydantic import SecretStr
 
-from deployments.provider_caller.providers.registry import load_registry
+from deployments.provider_caller.catalogue import Catalogue, ProviderEntry
+from deployments.provider_caller.config import ProviderCallerConfig
 from kit.egress import EgressRules
 from kit.errors import UnprocessableError
 from kit.ids import uuid7
@@ -56,6 +57,12 @@ async def test_a_provider_that_cannot_say_leaves_the_key_stored_and_untested(wor
     assert await world.stored_key() == GOOD
 
 
+async def test_a_provider_that_cannot_be_reached_leaves_the_key_untested() -> None:
+    catalogue = Catalogue(ProviderCallerConfig(), {"openai": ProviderEntry(base_url="http://127.0.0.1:1")})
+    tried = await KeyCheck(catalogue, EgressRules.of(["127.0.0.1:1"])).try_key("openai", SecretStr(GOOD), None)
+    assert (tried.tested, tried.problem) == (False, "OpenAI could not be reached.")
+
+
 async def test_a_tenants_own_server_is_tried_where_it_is(world: Any) -> None:
     shown = await world.add("compatible", None, base_url=f"{world.provider.url}/mine/v1/")
     assert shown["base_url"] == f"{world.provider.url}/mine/v1"
@@ -96,9 +103,9 @@ async def test_a_tenants_address_where_nobody_answers_is_refused(world: Any) -> 
 
 
 async def test_an_address_that_is_no_longer_public_when_it_is_called_gets_no_key(world: Any) -> None:
-    check = KeyCheck({}, EgressRules())
+    check = KeyCheck(Catalogue(ProviderCallerConfig()), EgressRules())
     with pytest.raises(UnprocessableError) as refused:
-        await check.try_key(load_registry()["openai"], SecretStr(GOOD), world.provider.url)
+        await check.try_key("openai", SecretStr(GOOD), world.provider.url)
     assert list(refused.value.details) == ["base_url"]
     assert world.provider.keys == []
 
@@ -307,3 +314,8 @@ async def test_short_keys_are_not_hinted_at(world: Any) -> None:
     assert (await world.add(key="sk-good-short"))["hint"] == "…"
     assert (await world.add("groq", key="no_prefix_at_all_good_1234"))["hint"] == "no_…1234"
     assert (await world.add("google", key="AIzaSyGood0123456789abcd"))["hint"] == "…abcd"
+
+
+async def test_the_application_serves_them(api: Any) -> None:
+    assert (await api.client.get("/api/integrations")).json() == {"integrations": []}
+    assert "/api/integrations/{id}/test" in (await api.client.get("/openapi.json")).json()["paths"]
