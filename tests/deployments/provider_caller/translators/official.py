@@ -1,21 +1,26 @@
 """The official SDKs as judges: their types, strictly, and what their clients make of a stream."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
 import orjson
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message
+from anthropic.types.message_create_params import MessageCreateParams
 from openai import omit
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.chat import ChatCompletionChunk
-from pydantic import TypeAdapter
+from openai.types.chat.completion_create_params import CompletionCreateParams
+from openai.types.responses.response_create_params import ResponseCreateParams
+from pydantic import ConfigDict, TypeAdapter
+from pydantic_core import SchemaValidator
 
 from deployments.protocols import Dialect
 from deployments.provider_caller.sse import Event, parse_events
 from deployments.provider_caller.translators.matrix import Translator, translator
-from load.simulator.schemas import reply_adapter, request_validator
+from load.simulator.schemas import reply_adapter
 
 NOW = 1_790_000_000.5
 DIALECTS: tuple[Dialect, ...] = ("openai_chat", "openai_responses", "anthropic_messages")
@@ -28,8 +33,40 @@ def pair(caller: Dialect, provider: Dialect) -> Translator:
 
 def valid_request(dialect: Dialect, body: Mapping[str, Any]) -> dict[str, Any]:
     """The same body. Fails where the SDK's type has another form, or does not have a field at any depth."""
-    request_validator(dialect, body.get("stream") is True).validate_python(dict(body), strict=True)
+    _request_validator(dialect, body.get("stream") is True).validate_python(dict(body), strict=True)
     return dict(body)
+
+
+_REQUESTS: dict[Dialect, Any] = {
+    "openai_chat": CompletionCreateParams,
+    "openai_responses": ResponseCreateParams,
+    "anthropic_messages": MessageCreateParams,
+}
+
+
+@cache
+def _request_validator(dialect: Dialect, stream: bool) -> SchemaValidator:
+    kind = get_args(_REQUESTS[dialect])[1 if stream else 0]
+    # A union, because a TypedDict alone takes no configuration.
+    adapter: TypeAdapter[Any] = TypeAdapter(kind | None, config=ConfigDict(arbitrary_types_allowed=True))
+    return SchemaValidator(_tightened(adapter.core_schema), {"strict": True})  # type: ignore[arg-type]
+
+
+def _tightened(schema: Any) -> Any:
+    """The same schema without room for unknown fields, and with lists where the SDK says `Iterable`, which would be
+    checked only when somebody iterates."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(_tightened(item) for item in schema)
+    if not isinstance(schema, dict):
+        return schema
+    fields = schema.get("type") == "typed-dict"
+    inner = {name: value if name == "metadata" else _tightened(value) for name, value in schema.items()}
+    if fields:
+        inner["fields"] = {name: _tightened(field) for name, field in schema["fields"].items()}
+        inner["extra_behavior"] = "forbid"
+    elif schema.get("type") == "generator":
+        inner["type"] = "list"
+    return inner
 
 
 def valid_reply(dialect: Dialect, body: Mapping[str, Any]) -> dict[str, Any]:

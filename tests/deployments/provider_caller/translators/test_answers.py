@@ -170,7 +170,7 @@ def any_answer(draw: st.DrawFn) -> Answer:
 
 
 @given(st.sampled_from(PAIRS), any_answer(), st.integers(1, 50))
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_answer_means_the_same_whole_and_streamed(chosen: Pair, answer: Answer, at_once: int) -> None:
     caller, provider = chosen
     translator = pair(caller, provider)
