@@ -88,12 +88,19 @@ class Answer:
 
 
 @dataclass(slots=True)
+class Tail:
+    """The end of a stream so far: the events that went out last."""
+
+    events: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerStream:
-    """events: whole server-sent events in the caller's dialect. tail: those that went out last."""
+    """events: whole server-sent events in the caller's dialect."""
 
     answer: Answer
     events: AsyncIterator[bytes]
-    tail: bytes = b""
+    tail: Tail
 
 
 def to_metadata(answer: Answer) -> dict[str, Any]:

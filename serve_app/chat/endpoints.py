@@ -88,4 +88,4 @@ def _no_response(request: Request) -> NotFoundError:
 
 
 def _error_event(chat: DialectRequest, stream: AnswerStream, error: PenstockError, request_id: str) -> bytes:
-    return chat.error_event(error, request_id, stream.tail)
+    return chat.error_event(error, request_id, stream.tail.events)

@@ -32,7 +32,7 @@ from deployments.protocols import (
 from deployments.router.decide import is_auto
 from kit.errors import DeadlineError, UpstreamError
 from serve_app.chat import prompt
-from serve_app.chat.answers import Answer, AnswerStream, Ask, Plan, from_cache, to_metadata
+from serve_app.chat.answers import Answer, AnswerStream, Ask, Plan, Tail, from_cache, to_metadata
 from serve_app.chat.caching import AnswerKeys
 from serve_app.chat.closing import CostNote
 from serve_app.chat.token_count import estimated_tokens
@@ -51,10 +51,6 @@ class Foresight(Protocol):
         ...
 
 
-def _wants_vector(request: RouteRequest) -> bool:
-    return is_auto(request.model) and bool(request.question.strip())
-
-
 class ChatService:
     """Answers chat requests. One instance per replica."""
 
@@ -68,7 +64,7 @@ class ChatService:
         rag_enabled: bool,
     ) -> None:
         self._stages = stages
-        self._needs_vector = stages.router.needs_vector if isinstance(stages.router, Foresight) else _wants_vector
+        self._foresight = stages.router if isinstance(stages.router, Foresight) else None
         self._context = context
         self._keys = keys
         self._background = background
@@ -126,13 +122,14 @@ class ChatService:
         if cached is not None:
             answer = from_cache(cached)
             note = CostNote(ask.chat.cost_mark)
-            return AnswerStream(answer, _once(note.pass_on(ask.chat.replay(answer.body)) + note.end(answer.cost)))
+            events = note.pass_on(ask.chat.replay(answer.body)) + note.end(answer.cost)
+            return AnswerStream(answer, _once(events), Tail())
         plan = await self._plan(ask)
-        events = self._stages.provider_caller.stream(_provider_request(ask, plan))
+        items = self._stages.provider_caller.stream(_provider_request(ask, plan))
         try:
-            start = await anext(events, None)
+            start = await anext(items, None)
         except BaseException:
-            await close(events)
+            await close(items)
             raise
         if not isinstance(start, StreamStart):
             raise UpstreamError("The stream did not say who answers.")
@@ -146,9 +143,8 @@ class ChatService:
             reason=_reason(plan, start.failure),
             passages=plan.passages,
         )
-        stream = AnswerStream(answer, events=_once(b""))
-        stream.events = self._relay(ask, plan, stream, events)
-        return stream
+        tail = Tail()
+        return AnswerStream(answer, self._relay(ask, plan, answer, items, tail), tail)
 
     async def _resolve(self, ask: Ask) -> None:
         """Split the model id into policy or model and collection."""
@@ -187,6 +183,11 @@ class ChatService:
         route = await self._stages.router.route(request)
         return Plan(route, system=_instruction(ask, route))
 
+    def _needs_vector(self, request: RouteRequest) -> bool:
+        if self._foresight is not None:
+            return self._foresight.needs_vector(request)
+        return is_auto(request.model) and bool(request.question.strip())
+
     async def _plan_grounded(self, ask: Ask, collection: str) -> Plan:
         embeddings = await self._context.embed(ask.question)
         route, found = await asyncio.gather(
@@ -198,18 +199,17 @@ class ChatService:
         return Plan(route, passages, found.revision, "\n\n".join(texts))
 
     async def _relay(
-        self, ask: Ask, plan: Plan, stream: AnswerStream, events: AsyncIterator[StreamItem]
+        self, ask: Ask, plan: Plan, answer: Answer, items: AsyncIterator[StreamItem], tail: Tail
     ) -> AsyncIterator[bytes]:
         """The provider's bytes as they are, the cost written into the last event. A stream that ends without its
         StreamEnd is a failure."""
-        answer = stream.answer
         gathering = ask.chat.gathering() if answer.cache == "miss" else None
         note = CostNote(ask.chat.cost_mark)
         end: StreamEnd | None = None
         try:
-            async for item in events:
+            async for item in items:
                 if isinstance(item, bytes):
-                    stream.tail = item
+                    tail.events = item
                     if ready := note.pass_on(item):
                         yield ready
                     if gathering is not None:
@@ -217,7 +217,7 @@ class ChatService:
                 elif isinstance(item, StreamEnd):
                     end = item
         finally:
-            await close(events)
+            await close(items)
         if end is None:
             raise UpstreamError("The provider's answer ended before it was complete.")
         answer.cost = end.usage.cost if end.usage else None

@@ -70,10 +70,8 @@ class EventStream(Response):
         reader = asyncio.current_task()
         if reader is None:
             raise RuntimeError("An ASGI application runs in a task.")
-        companions = [
-            asyncio.create_task(_watch(receive, line, request, reader)),
-            asyncio.create_task(line.beat(self._heartbeat)),
-        ]
+        watcher = asyncio.create_task(_watch(receive, line, request, reader))
+        line.beat_every(self._heartbeat)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await self._send_events(request, line)
@@ -83,8 +81,8 @@ class EventStream(Response):
                 raise
             reader.uncancel()
         finally:
-            for companion in companions:
-                companion.cancel()
+            watcher.cancel()
+            line.stop()
             await close(self._events)
 
     async def _send_events(self, request: context.RequestContext, line: "_Line") -> None:
@@ -104,30 +102,43 @@ class EventStream(Response):
 
 
 class _Line:
-    """The way out to the client, with the time of its last use."""
+    """The way out to the client, with the time of its last use.
+
+    The heartbeat is a timer, and a task only when it writes: nearly every stream ends before its first.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._clock = asyncio.get_running_loop().time
-        self._last = self._clock()
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ping: asyncio.Task[None] | None = None
         self.ended = False
 
     async def write(self, body: bytes) -> None:
-        self._last = self._clock()
+        self._last = self._loop.time()
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self) -> None:
         self.ended = True
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def beat(self, interval: float) -> None:
-        """Write a comment after each interval of silence."""
-        while not self.ended:
-            silence = self._clock() - self._last
-            if silence >= interval:
-                await self.write(PING)
-            else:
-                await asyncio.sleep(interval - silence)
+    def beat_every(self, interval: float) -> None:
+        """Write a comment after each interval of silence, until `stop`."""
+        self._timer = self._loop.call_at(self._last + interval, self._beat, interval)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ping is not None:
+            self._ping.cancel()
+
+    def _beat(self, interval: float) -> None:
+        silent = self._loop.time() - self._last >= interval
+        if silent and not self.ended and (self._ping is None or self._ping.done()):
+            self._ping = self._loop.create_task(self.write(PING))
+            self._last = self._loop.time()
+        self.beat_every(interval)
 
 
 async def _watch(

@@ -88,6 +88,7 @@ class Api:
     client: httpx.AsyncClient
     provider: ScriptedProvider
     embedder: WordEmbedder
+    router: RouterStage
     store: Store
     databases: Databases
     collection: str
@@ -134,7 +135,9 @@ async def running(services: Any, *, redis_url: str | None = None, **server: Any)
         async with served(app) as url:
             headers = {"authorization": f"Bearer {services.api_key}"}
             async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
-                yield Api(url, services.api_key, client, provider, embedder, store, databases, f"c{uuid7().hex}", app)
+                yield Api(
+                    url, services.api_key, client, provider, embedder, router, store, databases, f"c{uuid7().hex}", app
+                )
     finally:
         await retriever.close()
         await redis.aclose()

@@ -59,6 +59,43 @@ async def test_a_body_that_is_no_json_object_is_a_400(api: Any, path: str, body:
     assert "request body" in response.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/embeddings", "/v1/context/search"])
+async def test_a_body_that_says_to_be_something_else_than_json_is_a_415(api: Any, path: str) -> None:
+    for wrong in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        response = await api.client.post(path, content=b"{}", headers={"content-type": wrong})
+        assert response.status_code == 415
+        assert wrong.partition(";")[0] in response.json()["error"]["message"]
+    for right in (
+        {},
+        {"content-type": "application/json; charset=utf-8"},
+        {"content-type": "application/problem+json"},
+    ):
+        assert (await api.client.post(path, content=b"{}", headers=right)).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/echo", "/health/live", "/docs"])
+async def test_head_says_what_get_would_say_without_its_body(api: Any, path: str) -> None:
+    got, head = await api.client.get(path), await api.client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert int(head.headers["content-length"]) > 0
+    assert (await api.client.head("/v1/chat/completions")).status_code == 405
+
+
+async def test_errors_of_the_messages_family_have_its_shape_whatever_fails(api: Any) -> None:
+    for response in (
+        await api.client.post("/v1/messages", json={}, headers={"authorization": ""}),
+        await api.client.post("/v1/messages", content=b"{"),
+        await api.client.get("/v1/messages"),
+        await api.client.get("/v1/models/nothing", headers={"anthropic-version": "2023-06-01"}),
+    ):
+        error = response.json()
+        assert error.keys() == {"type", "error", "request_id"}
+        assert error["error"].keys() == {"type", "message"}
+        assert error["request_id"] == response.headers["request-id"] == response.headers["x-request-id"]
+    assert "request-id" not in (await api.client.get("/v1/models")).headers
+
+
 async def test_a_body_over_the_limit_is_a_413_whether_it_says_its_length_or_not(api: Any) -> None:
     async def chunks() -> Any:
         for _ in range(30):

@@ -18,7 +18,7 @@ def lines(monkeypatch: Any) -> Any:
     buffer = io.BytesIO()
     before = structlog.get_config()
     monkeypatch.setattr(sys, "stderr", SimpleNamespace(buffer=buffer))
-    monkeypatch.setattr(log, "_access", structlog.get_logger())
+    monkeypatch.setattr(log._access, "lines", None)
     monkeypatch.setattr(log, "_errors", structlog.get_logger())
     log.configure("INFO")
     yield lambda: [orjson.loads(line) for line in buffer.getvalue().splitlines()]
@@ -39,3 +39,9 @@ def test_an_unexpected_failure_has_its_traceback_and_a_refusal_only_with_debug(l
         log.failure(error, begin({}, None, 1, debug=debug))
     assert ["exception" in line for line in lines()] == [True, False, True]
     assert [line.get("code") for line in lines()] == [None, "NOT_FOUND", "NOT_FOUND"]
+
+
+def test_a_level_above_info_has_no_line_for_a_request(lines: Any) -> None:
+    log.configure("WARNING")
+    log.access(begin({}, None, 1), "GET", "/health", 200, 0.001)
+    assert lines() == []
