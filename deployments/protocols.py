@@ -252,13 +252,14 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class ProviderReply:
     """body: a complete answer in the caller's dialect. usage: of all attempts together. failure: what went wrong with
-    the routed target where a fallback answered."""
+    the routed target where a fallback answered. limits: `x-ratelimit-*` headers, what is left of the caller's limits."""
 
     body: bytes
     provider: str
     model: str
     usage: Usage | None
     failure: str | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +269,7 @@ class StreamStart:
     provider: str
     model: str
     failure: str | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,16 @@
 """Puts stages together in one process: builds those that live here, reaches the others through their handles.
 
     embedder   <- settings                     retriever        <- Postgres
-    router     <- embedder                     reranker         <- Postgres
-    cache      <- Redis                        provider caller  <- embedder
+    router     <- embedder, Postgres, Redis    reranker         <- Postgres
+    cache      <- Redis                        provider caller  <- embedder, Postgres, Redis
 
 Router and cache have a part that always lives with the caller (a policy snapshot; reading Redis), so a request that
-names its model and one that was answered before take no hop to them.
+names its model and one that was answered before take no hop to them. What tenants bring (keys, models) is a snapshot
+that a process keeps once, whichever of its stages ask for it.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from typing import Any, Protocol, cast
 
 import redis.asyncio
@@ -28,13 +30,18 @@ from deployments.placement import (
 )
 from deployments.protocols import Embedder, Stages
 from deployments.provider_caller.catalogue import Catalogue
+from deployments.provider_caller.credentials import Credentials
+from deployments.provider_caller.resilience.shared_speeds import read_speeds
 from deployments.provider_caller.stage import ProviderCallerStage
 from deployments.reranker.source import PostgresTokenVectors
 from deployments.reranker.stage import RerankerStage
 from deployments.retriever.stage import RetrieverStage
 from deployments.router.client import RouterClient
 from deployments.router.stage import RouterStage
+from deployments.router.state import ReadSpeeds
+from deployments.router.tenant_models import TenantModels
 from deployments.settings import Settings
+from kit.egress import EgressRules
 from kit.errors import SetupError
 from kit.postgres import Databases
 from kit.redis import redis_client
@@ -83,9 +90,7 @@ class Assembly:
             embedder=self.embedder(),
             retriever=self._reach("retriever", RetrieverClient, self.build_retriever),
             reranker=self._reach("reranker", RerankerClient, self.build_reranker),
-            router=RouterClient(
-                self._reach("router", RemoteRouter, self.build_router), self.settings.router, self._catalogue.states()
-            ),
+            router=self.router_client(),
             provider_caller=self._reach("provider_caller", ProviderCallerClient, self.build_provider_caller),
             cache=CacheClient(self._reach("cache", RemoteCache, self.build_cache), self.settings.cache, self.redis),
         )
@@ -93,6 +98,20 @@ class Assembly:
     def embedder(self) -> Embedder:
         """The embedder, here or elsewhere."""
         return cast(Embedder, self._reach("embedder", EmbedderClient, self.build_embedder))
+
+    def router_client(self) -> RouterClient:
+        """The router's part that lives with its callers, in front of the router here or elsewhere."""
+        remote = self._reach("router", RemoteRouter, self.build_router)
+        client = RouterClient(
+            remote,
+            self.settings.router,
+            self._catalogue.states(),
+            databases=self.databases,
+            read_speeds=self._read_speeds,
+            providers_of=self._credentials.providers_of,
+        )
+        self._local["router client"] = client
+        return client
 
     def build_embedder(self) -> EmbedderStage | RemoteEmbedder:
         """The stage itself, in this process; likewise the others."""
@@ -118,18 +137,53 @@ class Assembly:
 
     def build_router(self) -> RouterStage:
         """The router."""
-        return RouterStage(self.settings.router, self.embedder(), self._catalogue.states())
+        return RouterStage(
+            self.settings.router,
+            self.embedder(),
+            self._catalogue.states(),
+            databases=self.databases,
+            read_speeds=self._read_speeds,
+            providers_of=self._credentials.providers_of,
+        )
 
     def build_provider_caller(self) -> ProviderCallerStage:
         """The provider caller."""
-        return ProviderCallerStage(self.settings.provider_caller, self.embedder())
+        return ProviderCallerStage(
+            self.settings.provider_caller,
+            self.embedder(),
+            self.redis,
+            self.databases,
+            catalogue=self._catalogue,
+            credentials=self._credentials,
+            model_of=self._tenant_models.model,
+            egress=EgressRules.of(self.settings.egress.tenant_hosts),
+        )
 
     def build_cache(self) -> CacheStage:
         """The cache."""
         return CacheStage(self.settings.cache, self.redis)
 
+    @cached_property
+    def _credentials(self) -> Credentials:
+        """Tenants' own keys."""
+        keys = self.settings.encryption.provider(self.settings.home)
+        credentials = Credentials(self.databases, keys)
+        self._local["credentials"] = credentials
+        return credentials
+
+    @cached_property
+    def _tenant_models(self) -> TenantModels:
+        """The models that tenants have registered."""
+        models = TenantModels(self.databases)
+        self._local["tenant models"] = models
+        return models
+
+    @cached_property
+    def _read_speeds(self) -> ReadSpeeds:
+        return partial(read_speeds, self.redis)
+
     async def start(self) -> None:
-        """Start the stages that were built here."""
+        """Start the stages that were built here, and before each what it rests on."""
         for stage in self._local.values():
             await stage.start()
 

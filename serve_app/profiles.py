@@ -13,8 +13,8 @@ from kit.settings import Section
 StageName = Literal["embedder", "retriever", "reranker", "router", "provider_caller", "cache"]
 
 
-DATABASE_USERS: tuple[StageName, ...] = ("retriever", "reranker")
-"""Stages that read Postgres, beside the ingress."""
+DATABASE_USERS: tuple[StageName, ...] = ("retriever", "reranker", "router", "provider_caller")
+"""Stages that use Postgres, beside the ingress."""
 
 LEAST_CONNECTIONS = 2
 

@@ -4,6 +4,8 @@ from decimal import Decimal
 
 from pydantic import Field, SecretStr
 
+from deployments.provider_caller.money.config import MoneyConfig
+from deployments.provider_caller.resilience.config import ResilienceConfig
 from kit.settings import Section
 
 
@@ -58,8 +60,13 @@ class ProviderCallerConfig(Section):
         description="Limits by provider that replace those of configs/providers.yaml: requests_per_minute, "
         "requests_per_day, tokens_per_minute, max_concurrency.",
     )
+    idle_timeout: float = Field(
+        20.0, gt=0, description="Seconds without an event after which a stream that has begun is given up."
+    )
     connect_timeout: float = Field(5.0, gt=0, description="Seconds to connect to a provider.")
     max_connections: int = Field(256, ge=1, description="Connections one replica keeps to all providers together.")
     max_answer_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, description="A provider's whole answer may have as many bytes at most."
     )
+    resilience: ResilienceConfig = Field(default_factory=ResilienceConfig)
+    money: MoneyConfig = Field(default_factory=MoneyConfig)

@@ -1,149 +1,115 @@
-"""The provider caller: gets answers from the local extractive provider and from model providers."""
+"""The provider caller: gets answers from the local extractive provider and from model providers.
 
-from collections.abc import AsyncIterator
+An exchange (`exchange.py`) is one request's way; this class holds what all of them share, and its life.
+"""
+
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import orjson
+from redis.asyncio import Redis
 
 from deployments.measure import measured
-from deployments.protocols import (
-    Embedder,
-    ProviderReply,
-    ProviderRequest,
-    StreamEnd,
-    StreamItem,
-    StreamStart,
-    Usage,
-)
-from deployments.provider_caller.call import Call, Endpoint, ProviderClient
-from deployments.provider_caller.catalogue import LOCAL, Catalogue, key_variable
+from deployments.protocols import Embedder, ProviderReply, ProviderRequest, StreamItem
+from deployments.provider_caller.catalogue import Catalogue
 from deployments.provider_caller.config import ProviderCallerConfig
+from deployments.provider_caller.credentials import Credentials
+from deployments.provider_caller.exchange import Bounds, Desk, Exchange
 from deployments.provider_caller.http_client import HttpClient
 from deployments.provider_caller.local import LocalProvider
 from deployments.provider_caller.local_client import LocalClient
+from deployments.provider_caller.money.admission import Admission
+from deployments.provider_caller.money.ledger import Ledger
+from deployments.provider_caller.reach import ModelOf, Reach, no_models
+from deployments.provider_caller.resilience.attempts import Attempts
 from kit.egress import EgressRules
-from kit.errors import PenstockError, RateLimitError, UnavailableError, UpstreamError, ValidationError
-from kit.telemetry import METRICS
-
-TOKENS = "penstock_provider_tokens_total"
-COST = "penstock_provider_cost_nanodollars_total"
-UNPRICED = "penstock_provider_unpriced_calls_total"
-
-WORTH_A_FALLBACK = (UpstreamError, UnavailableError, RateLimitError)
+from kit.errors import UnavailableError, ValidationError
+from kit.postgres import Databases
 
 
 class ProviderCallerStage:
-    """Implements ProviderCaller. The embedder is what the local provider finds sentences with."""
+    """Implements ProviderCaller. embedder: what the local provider finds sentences with. egress: what tenants' own
+    base URLs may name. credentials, model_of: what tenants bring; both are started by whoever made them."""
 
-    def __init__(self, config: ProviderCallerConfig, embedder: Embedder, *, catalogue: Catalogue | None = None) -> None:
+    def __init__(
+        self,
+        config: ProviderCallerConfig,
+        embedder: Embedder,
+        redis: Redis,
+        databases: Databases,
+        *,
+        catalogue: Catalogue | None = None,
+        credentials: Credentials | None = None,
+        model_of: ModelOf = no_models,
+        egress: EgressRules = EgressRules(),  # noqa: B008  # a frozen value
+    ) -> None:
         self._config = config
         self._catalogue = catalogue or Catalogue(config)
         self._local = LocalClient(LocalProvider(embedder))
-        self._client: HttpClient | None = None
+        self._redis = redis
+        self._credentials = credentials
+        self._model_of = model_of
+        self._egress = egress
+        self.admission = Admission(config.money, redis, databases)
+        self.ledger = Ledger(config.money, redis, databases, rules=self.admission.rules)
+        self._attempts: Attempts | None = None
+        self._http: HttpClient | None = None
+        self._desk: Desk | None = None
 
     async def start(self) -> None:
-        """Open the connection pool, in the event loop that will use it."""
-        self._client = HttpClient(
+        """Open the connection pool, in the event loop that will use it, and begin what runs beside the calls."""
+        config, money = self._config, self._config.money
+        self._http = HttpClient(
             self._catalogue.providers,
-            connect_timeout=self._config.connect_timeout,
-            max_connections=self._config.max_connections,
-            max_answer_bytes=self._config.max_answer_bytes,
-            egress=EgressRules(),
+            connect_timeout=config.connect_timeout,
+            max_connections=config.max_connections,
+            max_answer_bytes=config.max_answer_bytes,
+            egress=self._egress,
         )
+        reach = Reach(
+            self._catalogue,
+            self._http,
+            self._local,
+            credentials=self._credentials,
+            model_of=self._model_of,
+            probe_timeout=config.resilience.probe.timeout,
+        )
+        self._attempts = Attempts(config.resilience, self._redis, probe=reach.probe)
+        bounds = Bounds(money.image_tokens, money.file_tokens, money.assumed_prompt_tokens, money.assumed_output_tokens)
+        await self.admission.start()
+        await self.ledger.start()
+        await self._attempts.start()
+        self._desk = Desk(reach, self._attempts, self.admission, self.ledger, bounds, config.idle_timeout)
 
     async def close(self) -> None:
-        """Close every connection."""
-        if self._client is not None:
-            await self._client.close()
+        """Settle what is known, then close every connection."""
+        if self._attempts is not None:
+            await self._attempts.close()
+            await self.ledger.close()
+            await self.admission.close()
+        if self._http is not None:
+            await self._http.close()
 
     @measured("provider_caller")
     async def complete(self, request: ProviderRequest) -> ProviderReply:
         """One whole answer; see ProviderCaller.complete."""
-        content = _parse(request.body)
-        failure: PenstockError | None = None
-        for provider, model in request.targets:
-            try:
-                client, endpoint = self._reach(provider)
-                answer = await client.complete(endpoint, _call(request, content, provider, model, stream=False))
-                usage = self._account(provider, model, answer.usage)
-                return ProviderReply(answer.body, provider, model, usage, failure.message if failure else None)
-            except WORTH_A_FALLBACK as error:
-                failure = failure or error
-        raise failure or UnavailableError("No provider is at hand.")
+        return await self._exchange(request, stream=False).complete()
 
     @measured("provider_caller")
     async def stream(self, request: ProviderRequest) -> AsyncIterator[StreamItem]:
         """Server-sent events as they come; see ProviderCaller.stream."""
-        content = _parse(request.body)
-        failure: PenstockError | None = None
-        for provider, model in request.targets:
-            try:
-                client, endpoint = self._reach(provider)
-                opened = await client.open(endpoint, _call(request, content, provider, model, stream=True))
-                break
-            except WORTH_A_FALLBACK as error:
-                failure = failure or error
-        else:
-            raise failure or UnavailableError("No provider is at hand.")
-        usage: Usage | None = None
-        try:
-            yield StreamStart(provider, model, failure.message if failure else None)
-            async with aclosing(opened.events()) as events:
-                async for item in events:
-                    yield item
-        finally:
-            await opened.close()
-            usage = self._account(provider, model, opened.usage)
-        yield StreamEnd(opened.complete, usage)
+        async with aclosing(self._exchange(request, stream=True).stream()) as items:
+            async for item in items:
+                yield item
 
-    def _reach(self, provider: str) -> tuple[ProviderClient, Endpoint]:
-        if provider == LOCAL:
-            return self._local, Endpoint(LOCAL, LOCAL, "", None)
-        if self._client is None:
+    def _exchange(self, request: ProviderRequest, *, stream: bool) -> Exchange:
+        if self._desk is None:
             raise UnavailableError("The provider caller has not been started.")
-        endpoint = self._catalogue.endpoint(provider)
-        if endpoint is None:
-            raise UnavailableError(
-                f"The provider {provider!r} is not available: set {key_variable(provider)}.", should_retry=False
-            )
-        return self._client, endpoint
-
-    def _account(self, provider: str, model: str, stated: Usage | None) -> Usage | None:
-        """The usage with its cost, counted in this process's metrics."""
-        if stated is None:
-            return None
-        cost = 0 if provider == LOCAL else self._catalogue.cost(provider, model, stated)
-        usage = replace(stated, cost=cost)
-        if provider == LOCAL:
-            return usage
-        METRICS.count(TOKENS, usage.input_tokens, kind="input", provider=provider, model=model)
-        METRICS.count(TOKENS, usage.output_tokens, kind="output", provider=provider, model=model)
-        if cost is None:
-            METRICS.count(UNPRICED, provider=provider, model=model)
-        else:
-            METRICS.count(COST, cost, provider=provider, model=model)
-        return usage
+        return Exchange(self._desk, request, _parse(request.body), stream=stream)
 
 
-def _call(request: ProviderRequest, content: dict[str, Any], provider: str, model: str, *, stream: bool) -> Call:
-    return Call(
-        provider=provider,
-        model=model,
-        dialect=request.dialect,
-        body=request.body,
-        content=content,
-        stream=stream,
-        request_id=request.request_id,
-        timeout=request.timeout,
-        idle_timeout=request.timeout,
-        question=request.question,
-        passages=request.passages,
-    )
-
-
-def _parse(body: bytes) -> dict[str, Any]:
+def _parse(body: bytes) -> Mapping[str, Any]:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
