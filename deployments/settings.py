@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from deployments.cache.config import CacheConfig
 from deployments.embedder.config import EmbedderConfig
@@ -15,7 +15,6 @@ from deployments.reranker.config import RerankerConfig
 from deployments.retriever.config import RetrieverConfig
 from deployments.router.config import RouterConfig
 from kit.crypto import EncryptionConfig
-from kit.egress import EgressConfig
 from kit.settings import PREFIX, Section, keys, load, variable_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,6 +73,22 @@ class RedisSettings(Section):
     url: SecretStr | None = Field(None, description="redis:// URL of a server; none: embedded Redis.")
 
 
+class EgressSettings(Section):
+    """Where the platform connects to on a tenant's behalf."""
+
+    tenant_hosts: list[str] = Field(
+        default_factory=list,
+        description="Hosts (NAME or NAME:PORT) that tenants' own URLs may name though they are private or plain HTTP.",
+    )
+
+    @field_validator("tenant_hosts")
+    @classmethod
+    def _are_hosts(cls, value: list[str]) -> list[str]:
+        if any(not host or set(host) & set("/@? ") for host in value):
+            raise ValueError("must be names or addresses, with a port or without, such as llm.internal:8000")
+        return value
+
+
 class Settings(Section):
     """Everything that can be set."""
 
@@ -91,7 +106,7 @@ class Settings(Section):
     provider_caller: ProviderCallerConfig = Field(default_factory=ProviderCallerConfig)
     cache: CacheConfig = Field(default_factory=CacheConfig)
     encryption: EncryptionConfig = Field(default_factory=EncryptionConfig)
-    egress: EgressConfig = Field(default_factory=EgressConfig)
+    egress: EgressSettings = Field(default_factory=EgressSettings)
 
 
 def default_home() -> Path:

@@ -8,7 +8,7 @@ checked are the ones that are connected to. A host that is an address itself, wh
 
 There are two uses, and they do not share rules:
 
-- **A tenant's URL** (base URL of an own key, webhook, MCP server): `EgressRules(EgressConfig.tenant_hosts)`. Nothing
+- **A tenant's URL** (base URL of an own key, webhook, MCP server): `EgressRules.of(tenant_hosts)`. Nothing
   that is not public, unless the operator opened that host *for tenants*. What the operator calls himself is not opened
   by that: a tenant does not reach it by typing its address.
 - **The operator's URL** (settings): trusted as it stands, plain HTTP and loopback too; it needs no guard.
@@ -26,11 +26,9 @@ from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from pydantic import Field
 from yarl import URL
 
 from kit.errors import UnprocessableError, ValidationError
-from kit.settings import Section
 
 MAX_LENGTH = 2048
 """Characters of a URL."""
@@ -56,15 +54,6 @@ _CLOSED_V4 = tuple(
 _OPEN_V6 = ip_network("2000::/3")
 _CLOSED_V6 = tuple(ip_network(block) for block in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
 _NAT64 = ip_network("64:ff9b::/96")
-
-
-class EgressConfig(Section):
-    """Where the platform connects to on a tenant's behalf."""
-
-    tenant_hosts: list[str] = Field(
-        default_factory=list,
-        description="Hosts (NAME or NAME:PORT) that tenants' own URLs may name though they are private or plain HTTP.",
-    )
 
 
 class AddressError(UnprocessableError):
