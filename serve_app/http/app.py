@@ -5,15 +5,16 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from redis.asyncio import Redis
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from deployments.protocols import Stages
-from deployments.provider_caller.catalogue import Catalogue
+from deployments.provider_caller.catalogue import COMPATIBLE, Catalogue
 from deployments.provider_caller.credential_table import CredentialTable
+from deployments.provider_caller.money.balances import Balances
 from deployments.router.policy import load_policy
 from deployments.settings import Settings
 from kit.egress import EgressRules
@@ -23,8 +24,14 @@ from serve_app.auth.service import AuthService
 from serve_app.chat.caching import AnswerKeys
 from serve_app.chat.endpoints import chat_router
 from serve_app.chat.service import ChatService
+from serve_app.configuration.endpoints import configuration_router
+from serve_app.configuration.repository import ConfigRepository
+from serve_app.configuration.service import ConfigService
 from serve_app.context.endpoints import context_router
 from serve_app.context.service import ContextService
+from serve_app.experiments.endpoints import experiments_router
+from serve_app.experiments.repository import ExperimentRepository
+from serve_app.experiments.service import ExperimentService
 from serve_app.health.endpoints import health_router
 from serve_app.health.repository import HealthRepository
 from serve_app.health.service import VERSION, HealthService
@@ -40,6 +47,9 @@ from serve_app.providers.endpoints import providers_router
 from serve_app.providers.service import ProvidersService
 from serve_app.tutor.endpoints import tutor_router
 from serve_app.tutor.service import TutorService
+from serve_app.usage.endpoints import usage_router
+from serve_app.usage.repository import RuleRepository, UsageRepository
+from serve_app.usage.service import BudgetService, LimitService, UsageService
 
 CLAIM_MARGIN = 5.0
 """Seconds beyond the request's own time that an Idempotency-Key stays claimed when its replica dies."""
@@ -117,6 +127,13 @@ def create_app(
         KeyCheck(catalogue, egress),
         egress,
     )
+    experiments = ExperimentService(ExperimentRepository(databases), stages.router)
+    configuration = ConfigService(
+        ConfigRepository(databases),
+        stages.router,
+        load_policy(settings.router.policy),
+        {COMPATIBLE, *(state.id for state in catalogue.states())},
+    )
     health = HealthService(HealthRepository(databases), redis, catalogue, context)
 
     def gateway(router: ASGIApp) -> ASGIApp:
@@ -155,12 +172,24 @@ def create_app(
         tutor_router(TutorService(chat, context, rag_enabled=rag_enabled)),
         context_router(context),
         integrations_router(integrations),
+        _usage(settings, databases, redis),
+        experiments_router(experiments),
+        configuration_router(configuration),
         health_router(health, cluster_metrics),
     ):
         # Not `include_router`: that puts a second round of matching before each route, 30 us of every chat request.
         app.router.routes.extend(router.routes)
     add_documentation(app)
     return app
+
+
+def _usage(settings: Settings, databases: Databases, redis: Redis) -> APIRouter:
+    balances = Balances(redis, databases, timeout=settings.provider_caller.money.redis_timeout)
+    return usage_router(
+        UsageService(UsageRepository(databases)),
+        BudgetService(RuleRepository(databases, "budgets"), balances),
+        LimitService(RuleRepository(databases, "rate_limits")),
+    )
 
 
 def _policy_version(settings: Settings, catalogue: Catalogue) -> str:

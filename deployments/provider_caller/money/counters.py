@@ -82,11 +82,11 @@ class Counters:
         ):
             # The order matters: the first query fixes what the ledger is, and what is committed by then and not
             # settled has an open hold after it, since nothing is settled under the lock.
-            sums = [await _sum(connection, budget, moment) for budget in budgets]
+            sums = [await charged(connection, budget, moment) for budget in budgets]
             open_holds = [UUID(id.decode()) for id in await self._redis.hkeys(keys.holds(tenant))]
             if open_holds:
                 for index, budget in enumerate(budgets):
-                    sums[index] -= await _sum(connection, budget, moment, open_holds)
+                    sums[index] -= await charged(connection, budget, moment, open_holds)
         return sums
 
     @asynccontextmanager
@@ -103,7 +103,7 @@ class Counters:
             await self._scripts.unlock(keys=[name], args=[token])
 
 
-async def _sum(connection: Connection, budget: Budget, moment: datetime, ids: Sequence[UUID] | None = None) -> int:
+async def charged(connection: Connection, budget: Budget, moment: datetime, ids: Sequence[UUID] | None = None) -> int:
     """Nano-dollars that the ledger charges to a budget in its period; of these rows only, if given."""
     period = budget.period_at(moment)
     arguments: list[Any] = [period.start, period.end]

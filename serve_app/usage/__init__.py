@@ -1,0 +1,1 @@
+"""What was used, what may be used: usage, budgets, limits."""
