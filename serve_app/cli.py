@@ -6,7 +6,7 @@ answer at once.
 
 import typer
 
-from serve_app.commands import ask, config, doctor, eval, ingest, up
+from serve_app.commands import ask, config, doctor, eval, ingest, keys, up
 
 app = typer.Typer(
     help="Penstock: a distributed AI serving cluster. Start with `penstock up`.",
@@ -24,6 +24,7 @@ app.command()(ask.ask)
 app.command()(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(eval.app, name="eval")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

@@ -140,7 +140,7 @@ async def world(
         "user": Principal(uuid7(), *tenants["here"], uuid7(), "user"),
         "stranger": Principal(uuid7(), *tenants["elsewhere"], uuid7(), "admin"),
     }
-    keys = FileKeys(tmp_path / "keys")
+    keys = FileKeys(tmp_path / "secrets" / "encryption_keys")
     table, snapshot = CredentialTable(databases, keys), Credentials(databases, keys, every=60)
     await snapshot.start()
     responses: list[str] = []
