@@ -1,19 +1,25 @@
-"""A provider on loopback whose behaviour each test sets, and a caller that is pointed at it."""
+"""A provider on loopback whose behaviour each test sets, and clients that are pointed at it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 
-from deployments.protocols import Account, ProviderRequest
-from deployments.provider_caller.config import ProviderCallerConfig, ProviderKeys
-from deployments.provider_caller.stage import ProviderCallerStage
+from deployments.protocols import Dialect
+from deployments.provider_caller.call import Call, Endpoint
+from deployments.provider_caller.http_client import HttpClient
+from deployments.provider_caller.providers.registry import load_registry
+from kit.egress import EgressRules
 
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-BODY = b'{"model":"gpt-6-luna",  "messages":[{"role":"user","content":"Hi"}]}'
+BODY = b'{"model":"gpt-4o",  "messages":[{"role":"user","content":"Hi there"}]}'
+STREAMED = BODY[:-1] + b',"stream":true}'
+WITH_USAGE = BODY[:-1] + b',"stream":true,"stream_options":{"include_usage":true}}'
 
 
 @dataclass
@@ -52,54 +58,75 @@ async def provider() -> AsyncIterator[LoopbackProvider]:
     await runner.cleanup()
 
 
-class NoEmbedder:
-    """For calls that embed nothing."""
-
-    async def embed(self, texts: object, *, tokens: bool = False) -> None:
-        raise AssertionError("nothing should be embedded")
-
-
 @pytest.fixture
-async def caller(provider: LoopbackProvider) -> AsyncIterator[ProviderCallerStage]:
-    """Calls the loopback provider under the name of openai."""
-    config = ProviderCallerConfig(
-        keys=ProviderKeys(openai="sk-secret"), base_urls={"openai": provider.url}, connect_timeout=2
+async def client() -> AsyncIterator[HttpClient]:
+    made = HttpClient(
+        load_registry(), connect_timeout=2, max_connections=16, max_answer_bytes=100_000, egress=EgressRules()
     )
-    stage = ProviderCallerStage(config, NoEmbedder())  # type: ignore[arg-type]
-    await stage.start()
-    yield stage
-    await stage.close()
+    yield made
+    await made.close()
 
 
 @pytest.fixture
-def ask() -> Callable[..., ProviderRequest]:
-    """Builds a request to the loopback provider."""
+def endpoint(provider: LoopbackProvider) -> Callable[..., Endpoint]:
+    """Points a provider at the loopback server."""
 
-    def build(
-        provider: str = "openai", model: str = "gpt-6-luna", timeout: float = 10, **more: object
-    ) -> ProviderRequest:
-        fields = {"account": Account("t"), "body": BODY, "request_id": "req-1", "operation": "chat", **more}
-        targets = ((provider, model),)
-        return ProviderRequest(targets=targets, dialect="openai_chat", timeout=timeout, **fields)  # type: ignore[arg-type]
+    def build(name: str = "openai", **fields: Any) -> Endpoint:
+        return Endpoint(name, name.title(), **{"base_url": provider.url, "key": "sk-secret", **fields})
 
     return build
 
 
-def events(*chunks: bytes) -> Script:
-    """A script that streams pieces one by one, each given to the socket before the next."""
+@pytest.fixture
+def call() -> Callable[..., Call]:
+    """Builds a call, to OpenAI in its own dialect unless said otherwise."""
+
+    def build(body: bytes = BODY, *, dialect: Dialect = "openai_chat", **fields: Any) -> Call:
+        content = orjson.loads(body)
+        usual = {"provider": "openai", "model": content.get("model"), "request_id": "req-1"}
+        limits = {"timeout": 10.0, "idle_timeout": 5.0, "stream": bool(content.get("stream"))}
+        return Call(dialect=dialect, body=body, content=content, **{**usual, **limits, **fields})
+
+    return build
+
+
+def answers(body: bytes, status: int = 200, **headers: str) -> Script:
+    """A script that answers with a whole body."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def script(request: web.Request) -> web.Response:
+        return web.Response(body=body, status=status, headers=named, content_type="application/json")
+
+    return script
+
+
+def streams(*chunks: bytes, cut: bool = False, hang: float = 0) -> Script:
+    """A script that streams pieces one by one, each given to the socket before the next. cut: the connection breaks
+    after them. hang: seconds of silence before the end."""
 
     async def script(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         for chunk in chunks:
             await response.write(chunk)
-            await asyncio.sleep(0.005)
-        await response.write_eof()
+            await asyncio.sleep(0.003)
+        await asyncio.sleep(hang)
+        if cut:
+            assert request.transport is not None
+            request.transport.abort()
+        else:
+            await response.write_eof()
         return response
 
     return script
 
 
 @pytest.fixture
-def stream_of() -> Callable[..., Script]:
-    return events
+def script() -> Any:
+    """The scripts of this module."""
+
+    class Scripts:
+        answers = staticmethod(answers)
+        streams = staticmethod(streams)
+
+    return Scripts

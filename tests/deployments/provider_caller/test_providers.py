@@ -1,0 +1,140 @@
+"""What each provider takes, and what is changed for it."""
+
+from typing import Any
+
+import pytest
+
+from deployments.protocols import Usage
+from deployments.provider_caller.providers.google import read_google_usage
+from deployments.provider_caller.providers.perplexity import read_perplexity_usage
+from deployments.provider_caller.providers.registry import load_registry
+
+PROVIDERS = load_registry()
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+
+
+def prepared(provider: str, model: str, dialect: Any = None, **fields: Any) -> dict[str, Any]:
+    one = PROVIDERS[provider]
+    return dict(one.prepare(fields, dialect or one.dialects[0], model))
+
+
+@pytest.mark.parametrize("provider", sorted(set(PROVIDERS) - {"perplexity"}))
+def test_a_plain_request_is_not_touched(provider: str) -> None:
+    one = PROVIDERS[provider]
+    content = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    for dialect in one.dialects:
+        assert one.prepare(content, dialect, "gpt-4o") is content
+
+
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_a_provider_is_called_in_the_callers_dialect_where_it_speaks_it(provider: str) -> None:
+    one = PROVIDERS[provider]
+    for caller in ("openai_chat", "openai_responses", "anthropic_messages"):
+        expected = caller if caller in one.dialects else one.dialects[0]
+        assert one.dialect(caller, {}, "m") == expected
+        assert one.path(expected).startswith("/")
+
+
+def test_anthropics_key_goes_into_its_own_header() -> None:
+    headers = PROVIDERS["anthropic"].headers("sk-1", "anthropic_messages")
+    assert headers == {"x-api-key": "sk-1", "anthropic-version": "2023-06-01"}
+
+
+def test_openai_is_told_the_limit_by_the_name_that_all_its_models_take() -> None:
+    assert prepared("openai", "gpt-4o", max_tokens=5) == {"max_completion_tokens": 5}
+    assert prepared("openai", "gpt-4o", max_tokens=5, max_completion_tokens=6) == {"max_completion_tokens": 6}
+    assert prepared("openai", "gpt-6-luna", "openai_responses", max_output_tokens=5) == {"max_output_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "effort", "kept"),
+    [
+        ("openai", "gpt-4o", None, True),
+        ("openai", "gpt-5.2", None, True),
+        ("openai", "gpt-6-luna", "none", True),
+        ("openai", "gpt-6-luna", None, False),
+        ("openai", "gpt-6.1-sol", "low", False),
+        ("openai", "o4-mini", None, False),
+        ("anthropic", "claude-haiku-4-5", None, True),
+        ("anthropic", "claude-haiku-5-5", None, False),
+        ("anthropic", "claude-opus-4-8", None, False),
+    ],
+)
+def test_sampling_settings_are_left_out_where_a_model_refuses_them(
+    provider: str, model: str, effort: str | None, kept: bool
+) -> None:
+    fields = {"temperature": 0.5} | ({"reasoning_effort": effort} if effort else {})
+    assert ("temperature" in prepared(provider, model, **fields)) is kept
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "dialect"),
+    [
+        ("gpt-6-luna", {"tools": TOOLS}, "openai_responses"),
+        ("gpt-6-luna", {"tools": TOOLS, "reasoning_effort": "none"}, "openai_chat"),
+        ("gpt-6-luna", {}, "openai_chat"),
+        ("gpt-4o", {"tools": TOOLS}, "openai_chat"),
+    ],
+)
+def test_tools_of_a_model_that_reasons_first_go_through_openais_responses(
+    model: str, fields: dict[str, Any], dialect: str
+) -> None:
+    assert PROVIDERS["openai"].dialect("openai_chat", fields, model) == dialect
+
+
+def test_groq_gets_no_field_that_it_refuses() -> None:
+    messages = [{"role": "user", "name": "ann", "content": "Hi"}, "odd"]
+    found = prepared("groq", "m", messages=messages, logprobs=True, top_logprobs=2, logit_bias={}, seed=1)
+    assert found == {"messages": [{"role": "user", "content": "Hi"}, "odd"], "seed": 1}
+
+
+def test_google_gets_no_field_that_it_refuses() -> None:
+    assert prepared("google", "m", seed=1, store=True, temperature=1) == {"temperature": 1}
+
+
+def test_googles_thinking_counts_as_output() -> None:
+    assert read_google_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115}) == Usage(10, 105)
+    assert read_google_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}) == Usage(10, 5)
+    assert read_google_usage(None) is None
+
+
+def test_perplexity_gets_only_the_fields_that_it_knows_and_a_web_search() -> None:
+    form = {"type": "json_schema", "name": "n", "schema": {}, "strict": True}
+    reasoning = {"effort": "low", "summary": "auto"}
+    found = prepared("perplexity", "sonar", input="Hi", text={"format": form}, reasoning=reasoning, user="u", stop="x")
+    assert found == {
+        "input": "Hi",
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "strict": True}},
+        "reasoning": {"effort": "low"},
+        "tools": [{"type": "web_search"}],
+    }
+    own = [{"type": "web_search", "filters": {}}]
+    assert prepared("perplexity", "sonar", input="Hi", tools=own)["tools"] == own
+    assert prepared("perplexity", "sonar-pro", input="Hi") == {"input": "Hi", "preset": "low"}
+    assert PROVIDERS["perplexity"].wire_model("sonar-pro") == "perplexity/sonar"
+    assert PROVIDERS["perplexity"].wire_model("openai/gpt-6-luna") == "openai/gpt-6-luna"
+
+
+def test_perplexitys_own_reckoning_is_the_cost() -> None:
+    stated = {
+        "input_tokens": 10,
+        "output_tokens": 2,
+        "input_tokens_details": {"cache_read_input_tokens": 4, "cache_creation_input_tokens": 1},
+        "cost": {"currency": "USD", "total_cost": 0.0050075},
+    }
+    assert read_perplexity_usage(stated) == Usage(10, 2, 4, 1, cost=5_007_500)
+    assert read_perplexity_usage({"input_tokens": 10, "output_tokens": 2}) == Usage(10, 2)
+
+
+def test_what_is_perplexitys_own_becomes_what_the_dialect_has() -> None:
+    mend = PROVIDERS["perplexity"].mend
+    assert mend({"type": "response.reasoning.search_queries"}, "openai_responses") is None
+    assert mend({"type": "response.output_item.done", "item": {"type": "sandbox_results"}}, "openai_responses") is None
+    cancelled = mend({"type": "response.cancelled", "response": {"object": "response"}}, "openai_responses")
+    assert cancelled is not None
+    assert cancelled["type"] == "response.failed"
+    found = {"type": "search_results", "queries": ["q"], "results": [{"url": "https://e.org", "title": "E"}]}
+    item = mend({"type": "response.output_item.done", "item": found}, "openai_responses")
+    assert item is not None
+    assert item["item"]["type"] == "web_search_call"
+    assert item["item"]["action"]["sources"] == [{"type": "url", "url": "https://e.org"}]
