@@ -56,6 +56,7 @@ CLAIM_MARGIN = 5.0
 
 EXPOSED_HEADERS = (
     "x-request-id",
+    "request-id",
     "x-penstock-provider",
     "x-penstock-model",
     "x-penstock-cache",
@@ -63,6 +64,7 @@ EXPOSED_HEADERS = (
     "x-penstock-route-reason",
     "idempotency-replayed",
     "retry-after",
+    "x-should-retry",
 )
 
 

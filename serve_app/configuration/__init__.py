@@ -1,0 +1,1 @@
+"""What a tenant has set, over the platform's defaults."""

@@ -1,0 +1,1 @@
+"""A/B experiments on models: who is in which arm, and what came of it."""
