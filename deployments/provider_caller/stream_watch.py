@@ -60,15 +60,18 @@ class StreamWatch:
 
     def see(self, events: bytes) -> bytes:
         """Note what whole events say; give back those to pass on, up to the one that ends the stream."""
-        odd = events.count(b"\n\n") - events.count(b"[DONE]\n\n") != events.count(b"}\n\n")
-        if odd and (garbled := _first_garbled(events)) is not None:
+        plain = events.count(b"}\n\n")
+        # Where every event ends like JSON, none is `[DONE]`, and none was cut off by whoever stood in between.
+        odd = plain != events.count(b"\n\n") or b"\r" in events
+        if odd and (garbled := self._first_garbled(events, plain)) is not None:
             sound = self.see(events[: garbled.start])
             if not self.ended:
                 self._fail(None)
             return sound
+        marks = (*self._finds, _DONE) if odd else self._finds
         position = passed = 0
         kept: list[bytes] = []
-        while (mark := self._next_mark(events, position)) is not None:
+        while (mark := self._next_mark(events, position, marks)) is not None:
             event = event_at(events, mark, position)
             if event is None:
                 position = mark + 1  # Nothing but a comment.
@@ -95,14 +98,28 @@ class StreamWatch:
         """Whether an event brings something of an answer."""
         raise NotImplementedError
 
+    @staticmethod
+    def _first_garbled(events: bytes, plain: int) -> Event | None:
+        """The first event whose data is neither JSON nor `[DONE]`. plain: how many end like JSON."""
+        if plain + events.count(b"[DONE]\n\n") == events.count(b"\n\n"):
+            return None
+        for event in parse_events(events):
+            if event.data == _DONE:
+                return None
+            try:
+                orjson.loads(event.data)
+            except orjson.JSONDecodeError:
+                return event
+        return None
+
     def _fail(self, error: Any, *, told: bool = False) -> None:
         self.failed, self.told, self.error = True, told, error
 
-    def _next_mark(self, events: bytes, position: int) -> int | None:
+    def _next_mark(self, events: bytes, position: int, marks: tuple[bytes, ...]) -> int | None:
         """Where the next sign of an event worth reading is. It may turn out to be part of a text."""
         match = self._pattern.search(events, position) if self._pattern else None
         first = match.start() if match else -1
-        for mark in self._finds:
+        for mark in marks:
             place = events.find(mark, position) if first < 0 else events.find(mark, position, first)
             if place >= 0:
                 first = place
@@ -112,7 +129,7 @@ class StreamWatch:
 class ChatWatch(StreamWatch):
     """OpenAI's chunks. They end with `[DONE]`; a chunk without choices before it states the usage."""
 
-    _finds = (_DONE, b'"error"', b'"finish_reason":"', b'"finish_reason": "')
+    _finds = (b'"error"', b'"finish_reason":"', b'"finish_reason": "')
     _pattern = re.compile(rb'"usage"\s*:\s*\{')
 
     _finishes = 0
@@ -238,18 +255,6 @@ def _is_role_only(choice: Any) -> bool:
         return False
     delta = choice.get("delta")
     return isinstance(delta, dict) and not any(value for name, value in delta.items() if name != "role")
-
-
-def _first_garbled(events: bytes) -> Event | None:
-    """The first event whose data is neither JSON nor `[DONE]`. Called where not all look like JSON at their end."""
-    for event in parse_events(events):
-        if event.data == _DONE:
-            return None
-        try:
-            orjson.loads(event.data)
-        except orjson.JSONDecodeError:
-            return event
-    return None
 
 
 def _json_object(data: bytes) -> dict[str, Any] | None:
