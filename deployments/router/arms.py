@@ -42,6 +42,12 @@ def arm_for(experiments: Sequence[Experiment], operation: str, account: Account)
     return None
 
 
+def arms_of(experiments: Sequence[Experiment], account: Account) -> tuple[str, ...]:
+    """Each running experiment with the caller's arm in it."""
+    drawn = ((experiment, _drawn(experiment, unit_of(account))) for experiment in experiments)
+    return tuple(f"{experiment.id}:{arm.name}" for experiment, arm in drawn if arm is not None)
+
+
 def unit_of(account: Account) -> str:
     """Who stays in one arm: the user, else the agent, else the key."""
     return account.user_id or account.agent_id or account.key_id

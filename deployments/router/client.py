@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.measure import measured
-from deployments.protocols import ModelInfo, Route, Router, RouteRequest
+from deployments.protocols import Account, ModelInfo, Route, Router, RouteRequest
 from deployments.provider_caller.catalogue import ProviderState
 from deployments.router.classifier import WordClassifier
 from deployments.router.classify import at_once, by_words
@@ -58,6 +58,11 @@ class RouterClient:
         """Whether the question's sentence vector would help: not for a model that is named, nor where the caller, a
         rule or the words alone settle the operation type."""
         return is_auto(request.model) and bool(request.question.strip()) and at_once(request, self._words) is None
+
+    def variant(self, account: Account) -> str:
+        """Names what `auto` means for a caller now: policy, tenant's settings, usable models, arms of experiments. An
+        answer that was kept under another variant is not this caller's."""
+        return self._state.variant(account)
 
     async def route(self, request: RouteRequest) -> Route:
         """The model for a question; see Router.route."""

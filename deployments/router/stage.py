@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.measure import measured
-from deployments.protocols import Embedder, ModelInfo, Route, RouteRequest
+from deployments.protocols import Account, Embedder, ModelInfo, Route, RouteRequest
 from deployments.provider_caller.catalogue import ProviderState
 from deployments.router.classifier import Classifier, WordClassifier
 from deployments.router.classify import Finding, at_once, by_vector, by_words
@@ -58,6 +58,11 @@ class RouterStage:
     def needs_vector(self, request: RouteRequest) -> bool:
         """See RouterClient.needs_vector."""
         return is_auto(request.model) and bool(request.question.strip()) and at_once(request, self._words) is None
+
+    def variant(self, account: Account) -> str:
+        """Names what `auto` means for a caller now: policy, tenant's settings, usable models, arms of experiments. An
+        answer that was kept under another variant is not this caller's."""
+        return self._state.variant(account)
 
     @measured("router")
     async def route(self, request: RouteRequest) -> Route:

@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime
 import structlog
 from redis.exceptions import RedisError
 
+from deployments.protocols import Account
 from deployments.provider_caller.catalogue import ProviderState
+from deployments.router.arms import arms_of
 from deployments.router.ordering import Speeds
 from deployments.router.policy import Policy
 from deployments.router.tenants import DOMAIN, NOTHING, RoutingTables, load_tables
@@ -109,6 +111,11 @@ class RoutingState:
             view = TenantView(self.policy, self._providers, tables, own, self._speeds, today)
             self._views[tenant] = view
         return view
+
+    def variant(self, account: Account) -> str:
+        """See RouterClient.variant."""
+        view = self.view(account.tenant)
+        return "|".join((view.version, *arms_of(view.tables.experiments, account)))
 
     async def _run(self) -> None:
         while True:

@@ -1,5 +1,7 @@
 """One tenant's models and orders, worked out once and used until something changes."""
 
+import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date
 
@@ -31,6 +33,13 @@ class TenantView:
         self.offers = offers_of(providers, tables.models, own_providers, today)
         self._by_name = _by_name(self.offers)
         self._orders: dict[tuple[str, str, str | None], tuple[Offer, ...]] = {}
+
+    @functools.cached_property
+    def version(self) -> str:
+        """Changes with the policy, the tenant's settings and the models that can be used."""
+        usable = [offer.entry for offer in self.offers if offer.available]
+        stated = (self.policy.version, self.tables.failover, self.tables.routing.model_dump_json(), usable)
+        return hashlib.sha256(repr(stated).encode()).hexdigest()[:12]
 
     def named(self, model: str) -> tuple[Offer, ...]:
         """The offers of a model named plainly or as provider/model."""

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from redis.exceptions import RedisError
 
+from deployments.protocols import Account
 from deployments.provider_caller.catalogue import Model, ProviderState
 from deployments.router.policy import load_policy
 from deployments.router.state import RoutingState
@@ -120,3 +121,21 @@ async def test_a_key_of_the_tenants_own_makes_a_new_view() -> None:
     keys.add("groq")
     assert state.view("t") is not before
     assert state.view("t").own_providers == {"groq"}
+
+
+async def test_the_variant_tells_apart_whose_answers_may_differ(tenant: Tenant, state: RoutingState) -> None:
+    account = Account(tenant.slug, "ann")
+    await state.refresh_tables()
+    plain = state.variant(account)
+    assert plain == state.variant(Account(tenant.slug, "bob")), "without an experiment users share answers"
+    await tenant.set(policy="cost")
+    await state.refresh_tables()
+    cheap = state.variant(account)
+    arms = orjson.dumps([{"name": name, "model": "auto", "weight": 1} for name in "ab"]).decode()
+    await tenant.databases.control.execute(
+        "INSERT INTO experiments (id, tenant_id, name, arms, state) VALUES ($1, $2, 'on', $3, 'running')",
+        *(uuid7(), tenant.id, arms),
+    )
+    await state.refresh_tables()
+    variants = {state.variant(Account(tenant.slug, f"user{number}")) for number in range(40)}
+    assert len({plain, cheap} | variants) == 4
