@@ -54,7 +54,7 @@ def integrations_router(service: IntegrationService) -> APIRouter:
 
     @router.delete("/api/integrations/{id}", tags=["integrations"], status_code=204, openapi_extra=_ID)
     async def delete(request: Request) -> Response:
-        """Delete an integration. Repeating it is no error."""
+        """Delete an integration."""
         await service.delete(_caller(request), request.path_params["id"])
         return Response(status_code=204)
 

@@ -91,9 +91,10 @@ class Integration(BaseModel):
 
 
 class IntegrationList(BaseModel):
-    """One for each provider at most, the oldest first."""
+    """One for each provider at most, the oldest first. next_cursor: as in every list; this one has one page."""
 
     integrations: list[Integration]
+    next_cursor: None = None
 
 
 def hint_of(key: str) -> str:

@@ -100,19 +100,18 @@ class IntegrationService:
         return _shown(await self._row(caller, id), tried)
 
     async def delete(self, caller: Principal, id: str) -> None:
-        """Delete. What is not there, or belongs to somebody else, is left as it is."""
+        """Delete. Raises NotFoundError."""
         _require_admin(caller)
         parsed = _parsed(id)
-        if parsed is not None and await self._table.delete(caller.tenant_id, parsed):
-            _log.info("integration deleted", tenant=caller.tenant, id=str(parsed), user_id=str(caller.user_id))
+        if parsed is None or not await self._table.delete(caller.tenant_id, parsed):
+            raise _unknown()
+        _log.info("integration deleted", tenant=caller.tenant, id=str(parsed), user_id=str(caller.user_id))
 
     async def _row(self, caller: Principal, id: str) -> StoredCredential:
         parsed = _parsed(id)
         row = None if parsed is None else await self._table.get(caller.tenant_id, parsed)
         if row is None or not _may_read(caller, row):
-            raise NotFoundError(
-                "There is no integration with this id.", details={"id": ["must be the id of an integration"]}
-            )
+            raise _unknown()
         return row
 
     async def _stored_key(self, caller: Principal, row: StoredCredential) -> SecretStr | None:
@@ -161,6 +160,10 @@ def _require_admin(caller: Principal) -> None:
 
 def _may_read(caller: Principal, row: StoredCredential) -> bool:
     return caller.role == ADMIN_ROLE or row.user_id == caller.user_id
+
+
+def _unknown() -> NotFoundError:
+    return NotFoundError("There is no integration with this id.", details={"id": ["must be the id of an integration"]})
 
 
 def _parsed(id: str) -> UUID | None:
