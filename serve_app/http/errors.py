@@ -32,7 +32,8 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
-_CONTEXT_LENGTH = "CONTEXT_LENGTH_EXCEEDED"
+_CONTEXT_LENGTH = "context_length_exceeded"
+_TOO_LONG = "prompt is too long"
 _HTTP_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 415: "UNSUPPORTED_MEDIA_TYPE"}
 
 
@@ -154,4 +155,6 @@ def _anthropic_type(error: PenstockError) -> str:
 
 def _anthropic_message(error: PenstockError) -> str:
     # Clients know this error by the beginning of its message.
-    return f"prompt is too long: {error.message}" if error.code == _CONTEXT_LENGTH else error.message
+    if error.code == _CONTEXT_LENGTH and not error.message.startswith(_TOO_LONG):
+        return f"{_TOO_LONG}: {error.message}"
+    return error.message

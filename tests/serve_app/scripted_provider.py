@@ -10,7 +10,8 @@ import orjson
 from deployments.protocols import ProviderReply, ProviderRequest, StreamEnd, StreamItem, StreamStart, Usage
 from deployments.provider_caller.call import Call, Endpoint
 from deployments.provider_caller.local_client import LocalClient
-from kit.errors import PenstockError, RateLimitError, UnavailableError, UpstreamError, UpstreamRefusedError
+from deployments.provider_caller.refusals import ContextWindowError
+from kit.errors import RateLimitError, UnavailableError, UpstreamError, UpstreamRefusedError
 from tests.serve_app.scripted_replies import INPUT, OUTPUT, Said, error, stream, whole
 
 MODELS = (
@@ -31,10 +32,6 @@ MODELS = (
 )
 WORTH_A_FALLBACK = (UpstreamError, UnavailableError, RateLimitError)
 USED = Usage(INPUT, OUTPUT, cost=2_500)
-
-
-class ContextLengthError(PenstockError):
-    status, code = 400, "CONTEXT_LENGTH_EXCEEDED"
 
 
 @dataclass
@@ -119,7 +116,7 @@ class ScriptedProvider:
             case "spent":
                 raise RateLimitError("The budget of this key is spent.", retry_after=3600, should_retry=False)
             case "long":
-                raise ContextLengthError("9000 tokens are more than the 8192 that fit.", should_retry=False)
+                raise ContextWindowError("9000 tokens are more than the 8192 that fit.")
             case "crash":
                 raise RuntimeError("secret-detail")
 
