@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import annotated_types
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -93,6 +93,8 @@ def _type_name(annotation: Any) -> str:
         return "list of " + _type_name(arguments[0])
     if origin is dict:
         return f"mapping of {_type_name(arguments[0])} to {_type_name(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "mapping with " + ", ".join(f"`{name}`" for name in annotation.model_fields)
     return {bool: "`true` or `false`", int: "integer", float: "number", str: "text", Path: "path", SecretStr: "secret"}[
         annotation
     ]

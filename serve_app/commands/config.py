@@ -65,6 +65,8 @@ def shown(value: Any) -> Any:
     """A value as it may be seen: secrets and passwords in URLs masked, paths as text."""
     if isinstance(value, SecretStr):
         return MASK
+    if isinstance(value, BaseModel):
+        return {key: shown(item) for key, item in value}
     if isinstance(value, dict):
         return {key: shown(item) for key, item in value.items()}
     if isinstance(value, list):
