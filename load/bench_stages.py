@@ -1,7 +1,7 @@
 """Latency and throughput of each path through the product, by serve profile, in one sitting.
 
-Without --url it starts the product itself, one profile after the other, in a temporary home with a mock provider on
-loopback, and always stops it. With --url it measures a product that runs already.
+Without --url it starts the product itself, one profile after the other, in a temporary home with the provider simulator
+on loopback, and always stops it. With --url it measures a product that runs already.
 """
 
 import argparse
@@ -23,15 +23,15 @@ from load.loopback import loopback_address
 from load.machine import machine
 from load.measure import Plan, Servers, measure, problems
 from load.memory import memory_of, processes_of
-from load.mock_process import MockProcess, mock_upstream
 from load.paths import bench_paths
 from load.report import show, write_json, write_plot
+from load.simulator.process import SimulatorProcess, simulator
 from load.stack import Stack, StackError, started_stack, temporary_home
 from load.targets import judged
 
 PROFILES = ("local", "inline", "cluster")
 TOKENS = 28
-"""Of each mock answer: a stream has 31 events with its role, its finish reason and `[DONE]`."""
+"""Of each of the simulator's answers: a stream has 31 events with its role, its finish reason and `[DONE]`."""
 SETTLE_SECONDS = 5.0
 REPORT_WIDTH = 132
 """Characters, where the report does not go to a terminal."""
@@ -40,7 +40,7 @@ _EXAMPLES = """examples:
   python -m load.bench_stages --json results/stages.json --plot results/stages.png
   python -m load.bench_stages --profiles inline --paths bare-1,direct,chat --seconds 2
   python -m load.bench_stages --url http://127.0.0.1:8000 --key-file ~/.penstock/secrets/key --home ~/.penstock
-  penstock key | python -m load.bench_stages --url http://127.0.0.1:8000 --key - --mock-url http://127.0.0.1:9100
+  penstock key | python -m load.bench_stages --url http://127.0.0.1:8000 --key - --simulator-url http://127.0.0.1:9100
 
 exit codes: 0 all measured, 1 a path gave errors or the product did not start (the report says which),
 2 wrong arguments, 130 interrupted
@@ -70,27 +70,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace, plan: Plan, console: Console) -> dict[str, Any]:
-    """The whole report: `{"started_at", "seconds", "rounds", "machine", "mock", "profiles", "targets", "problems"}`."""
+    """The whole report: its fields are those of "The JSON" in docs/performance/benchmarks.md."""
     report: dict[str, Any] = {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": plan.seconds,
         "rounds": plan.rounds,
         "machine": machine(),
-        "mock": {"tokens": TOKENS, "latency_ms": 0, "token_interval_ms": 0} if not options.mock_url else None,
+        "simulator": {"tokens": TOKENS, "latency_ms": 0, "token_interval_ms": 0} if not options.simulator_url else None,
         "profiles": {},
         "problems": [],
     }
     with (
-        _mock(options) as mock,
+        _simulator(options) as upstream,
         LoadGenerator() as generator,
         # Closed at once when a measurement is interrupted, and not when the interpreter gets round to it.
-        closing(_stacks(options, mock, console)) as stacks,
+        closing(_stacks(options, upstream, console)) as stacks,
         console.status("starting") as status,
     ):
         for name, stack, memory in stacks:
             # Not before the product's memory was read: two clusters share pages, of which each would count half.
             with _bare(plan, console) as bare:
-                measured = measure(plan, Servers(stack, mock, bare), generator, status.update)
+                measured = measure(plan, Servers(stack, upstream, bare), generator, status.update)
             report["profiles"][name] = {"ready_seconds": stack.ready_seconds, "memory": memory, "paths": measured}
             report["problems"] += [f"{name}: {problem}" for problem in problems(measured, plan.paths)]
     report["targets"] = judged(report["profiles"])
@@ -98,18 +98,18 @@ def run(options: argparse.Namespace, plan: Plan, console: Console) -> dict[str, 
 
 
 def _stacks(
-    options: argparse.Namespace, mock: MockProcess | None, console: Console
+    options: argparse.Namespace, upstream: SimulatorProcess | None, console: Console
 ) -> Generator[tuple[str, Stack, dict[str, Any] | None], None, None]:
     """The products to measure, each with its profile's name and its memory when idle."""
     if options.url:
         stack = Stack(options.url.rstrip("/"), options.key, home=options.home)
         yield options.profiles[0], stack, _idle_memory(stack)
         return
-    assert mock is not None
+    assert upstream is not None
     with temporary_home() as home:
         for profile in options.profiles:
             say = console.print
-            with started_stack(profile, home, mock.base_url, say) as stack:
+            with started_stack(profile, home, upstream.base_url(), say) as stack:
                 time.sleep(SETTLE_SECONDS)
                 yield profile, stack, _idle_memory(stack)
 
@@ -130,14 +130,14 @@ def _idle_memory(stack: Stack) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _mock(options: argparse.Namespace) -> Iterator[MockProcess | None]:
-    if options.mock_url:
-        yield MockProcess(options.mock_url)
+def _simulator(options: argparse.Namespace) -> Iterator[SimulatorProcess | None]:
+    if options.simulator_url:
+        yield SimulatorProcess(options.simulator_url)
     elif options.url:
         yield None
     else:
-        with mock_upstream(tokens=TOKENS) as mock:
-            yield mock
+        with simulator(tokens=TOKENS, validate=False) as running:
+            yield running
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--key-file", type=Path, help="a file that holds the API key")
     parser.add_argument("--home", type=Path, help="its PENSTOCK_HOME, to measure its memory")
-    parser.add_argument("--mock-url", help="the load.mock_upstream that it has as its compatible provider")
+    parser.add_argument("--simulator-url", help="the load.simulator that it has as its compatible provider")
     parser.add_argument("--profiles", type=_words, default=["local", "inline"], help="default: local,inline")
     parser.add_argument("--paths", type=_words, help="only these: " + ",".join(path.name for path in bench_paths()))
     parser.add_argument("--no-bare", action="store_true", help="leave out the bare Ray Serve application")
@@ -179,8 +179,8 @@ def _plan(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Plan:
         parser.error("--plot needs matplotlib: pip install 'penstock[dev]'")
     if options.url:
         _check_running_product(parser, options)
-    elif options.mock_url or options.key or options.key_file or options.home:
-        parser.error("--key, --key-file, --home and --mock-url go with --url")
+    elif options.simulator_url or options.key or options.key_file or options.home:
+        parser.error("--key, --key-file, --home and --simulator-url go with --url")
     chosen = [path for name, path in paths.items() if not options.paths or name in options.paths]
     chosen = [path for path in chosen if not (options.no_bare and path.server == "bare")]
     if not chosen:
@@ -192,8 +192,8 @@ def _check_running_product(parser: argparse.ArgumentParser, options: argparse.Na
     options.profiles = options.profiles[:1]
     try:
         loopback_address(options.url)
-        if options.mock_url:
-            loopback_address(options.mock_url)
+        if options.simulator_url:
+            loopback_address(options.simulator_url)
         if options.key_file:
             options.key = options.key_file.expanduser().read_text("utf-8").strip()
     except (ValueError, OSError) as error:

@@ -7,8 +7,8 @@ from typing import Any
 from load.bare_serve import BareServe
 from load.client import LoadGenerator, summary
 from load.load_run import LoadResult, LoadSpec
-from load.mock_process import MockProcess
 from load.paths import BenchPath
+from load.simulator.process import SimulatorProcess
 from load.stack import Stack
 
 WARM_UP_SECONDS = 0.5
@@ -37,19 +37,19 @@ class Servers:
     """What is measured; None: there is none, and its paths are left out."""
 
     stack: Stack
-    mock: MockProcess | None = None
+    simulator: SimulatorProcess | None = None
     bare: BareServe | None = None
 
     def url(self, path: BenchPath) -> str | None:
         """Of the server that a path goes to, without the path; None where there is none."""
-        servers = {"product": self.stack, "mock": self.mock, "bare": self.bare}
+        servers = {"product": self.stack, "simulator": self.simulator, "bare": self.bare}
         server = servers[path.server]
         return None if server is None else server.url
 
 
 @dataclass(slots=True)
 class _Cell:
-    """The rounds of one measurement so far, and how many of its requests the mock saw."""
+    """The rounds of one measurement so far, and how many of its requests the simulator saw."""
 
     connections: int
     result: LoadResult
@@ -62,7 +62,7 @@ def measure(plan: Plan, servers: Servers, generator: LoadGenerator, progress: Pr
     In each round every path is measured once at each load, a path right after the direct one that it is compared
     with: what the machine does besides hits both.
     """
-    mock = servers.mock
+    simulator = servers.simulator
     paths = [path for path in plan.paths if servers.url(path) is not None]
     cells: dict[tuple[str, str], _Cell] = {}
     for path in paths:
@@ -74,16 +74,16 @@ def measure(plan: Plan, servers: Servers, generator: LoadGenerator, progress: Pr
                 name, connections = plan.loads(path)[load]
                 progress(f"round {number + 1} of {plan.rounds}: {path.name}, {name}")
                 cell = cells.setdefault((path.name, name), _Cell(connections, LoadResult(), None))
-                before = mock.counts()["chat"] if mock is not None else 0
+                before = simulator.counts()["chat"] if simulator is not None else 0
                 spec = _spec(path, servers, connections, plan.seconds / plan.rounds)
                 cell.result = cell.result + generator.run(spec)
-                if mock is not None:
-                    cell.reached = (cell.reached or 0) + mock.counts()["chat"] - before
+                if simulator is not None:
+                    cell.reached = (cell.reached or 0) + simulator.counts()["chat"] - before
     return _described(paths, cells)
 
 
 def problems(measurements: Measurements, paths: Sequence[BenchPath]) -> list[str]:
-    """What makes a figure untrue: errors, and requests that reached the mock or not against what the path is for."""
+    """What makes a figure untrue: errors, and requests that reached the simulator or not, against what it is for."""
     found = []
     by_name = {path.name: path for path in paths}
     for name, loads in measurements.items():
@@ -93,16 +93,16 @@ def problems(measurements: Measurements, paths: Sequence[BenchPath]) -> list[str
             reached = cell["upstream_requests"]
             upstream = by_name[name].upstream
             if upstream and reached is not None and reached < cell["requests"]:
-                found.append(f"{name}, {load}: only {reached} of {cell['requests']} requests reached the mock")
+                found.append(f"{name}, {load}: only {reached} of {cell['requests']} requests reached the simulator")
             if upstream is False and reached:
-                found.append(f"{name}, {load}: {reached} requests reached the mock, which should have had none")
+                found.append(f"{name}, {load}: {reached} requests reached the simulator, which should have had none")
             if not cell["requests"] and not cell["errors"]:
                 found.append(f"{name}, {load}: nothing was answered in time")
     return found
 
 
 def _spec(path: BenchPath, servers: Servers, connections: int, seconds: float) -> LoadSpec:
-    key = servers.stack.key if path.server == "product" else "mock"
+    key = servers.stack.key if path.server == "product" else "simulator"
     # The same headers everywhere: a direct request differs in nothing but where it goes.
     return LoadSpec(
         url=f"{servers.url(path)}{path.target}",

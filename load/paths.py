@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from load.load_run import SERIAL
-from load.mock_replies import MODEL
 from load.questions import QUESTIONS
+from load.simulator.providers import PLAIN_MODEL
 
 COLLECTION = "curriculum"
 BUSY_CONNECTIONS = 32
 BUSY_STREAMS = 16
 
-Server = Literal["product", "mock", "bare"]
+Server = Literal["product", "simulator", "bare"]
 
 
 @dataclass(frozen=True, slots=True)
 class BenchPath:
-    """`server`: what it is sent to, the product, the mock, or the bare Ray Serve application. `baseline`: the path
-    straight to the mock that it is compared with. `bare`: the path of the bare application with as many
+    """`server`: what it is sent to, the product, the simulator, or the bare Ray Serve application. `baseline`: the path
+    straight to the simulator that it is compared with. `bare`: the path of the bare application with as many
     hops as this one takes in the profile `local`.
-    `upstream`: whether its requests must all reach the mock (True) or none may (False); otherwise the figure is of
+    `upstream`: whether its requests must all reach the simulator (True) or none may (False); otherwise the figure is of
     something else, of a cached answer, say. None: the product chooses who answers."""
 
     name: str
@@ -50,13 +50,21 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
         BenchPath("bare-0", "bare Ray Serve, no hop", "GET", "/zero", server="bare"),
         BenchPath("noop", "liveness, no stage", "GET", "/health/live", bare="bare-0"),
         BenchPath("bare-1", "bare Ray Serve, one hop", "GET", "/one", server="bare"),
-        BenchPath("direct", "the mock itself", "POST", chat, _chats(MODEL, unique), server="mock", upstream=True),
+        BenchPath(
+            "direct",
+            "the simulator itself",
+            "POST",
+            chat,
+            _chats(PLAIN_MODEL, unique),
+            server="simulator",
+            upstream=True,
+        ),
         BenchPath(
             "chat",
             "explicit model",
             "POST",
             chat,
-            _chats(MODEL, unique),
+            _chats(PLAIN_MODEL, unique),
             baseline="direct",
             bare="bare-1",
             upstream=True,
@@ -66,12 +74,12 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
         ),
         BenchPath(
             "direct-stream",
-            "the mock itself, streamed",
+            "the simulator itself, streamed",
             "POST",
             chat,
-            _chats(MODEL, unique, stream=True),
+            _chats(PLAIN_MODEL, unique, stream=True),
             stream=True,
-            server="mock",
+            server="simulator",
             upstream=True,
         ),
         BenchPath(
@@ -79,7 +87,7 @@ def bench_paths(query_options: Mapping[str, Any] | None = None) -> tuple[BenchPa
             "explicit model, streamed",
             "POST",
             chat,
-            _chats(MODEL, unique, stream=True),
+            _chats(PLAIN_MODEL, unique, stream=True),
             stream=True,
             baseline="direct-stream",
             upstream=True,

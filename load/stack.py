@@ -17,9 +17,9 @@ import psutil
 
 from load.loopback import free_port, loopback_address
 from load.memory import processes_of
-from load.mock_replies import MODEL
 from load.paths import COLLECTION
 from load.questions import QUESTIONS
+from load.simulator.providers import PLAIN_MODEL
 
 ROOT = Path(__file__).resolve().parents[1]
 CURRICULUM = ROOT / "samples" / "curriculum"
@@ -57,13 +57,22 @@ def temporary_home() -> Iterator[Path]:
 
 
 @contextmanager
-def started_stack(profile: str, home: Path, mock_base_url: str, say: Say) -> Iterator[Stack]:
-    """`penstock up` with this profile, the mock as its compatible provider and the sample curriculum ingested.
+def started_stack(
+    profile: str,
+    home: Path,
+    compatible_base_url: str,
+    say: Say,
+    *,
+    more: Mapping[str, str] | None = None,
+    curriculum: bool = True,
+) -> Iterator[Stack]:
+    """`penstock up` with this profile, this compatible provider and, with `curriculum`, the sample curriculum ingested.
+    more: further environment variables.
 
     Always stopped with the block, by `penstock down` and, for what that leaves, by process id. Raises StackError.
     """
     port = free_port()
-    environ = stack_environment(os.environ, home, port, mock_base_url)
+    environ = stack_environment(os.environ, home, port, compatible_base_url) | dict(more or {})
     say(f"{profile}: starting (the first start of a home also prepares the model and the samples)")
     try:
         began = time.perf_counter()
@@ -71,14 +80,15 @@ def started_stack(profile: str, home: Path, mock_base_url: str, say: Say) -> Ite
         seconds = time.perf_counter() - began
         key = _penstock(environ, home, "key").strip()
         stack = Stack(f"http://127.0.0.1:{port}", key, seconds, home)
-        ensure_curriculum(stack, lambda: _penstock(environ, home, *_INGEST, progress=True))
+        if curriculum:
+            ensure_curriculum(stack, lambda: _penstock(environ, home, *_INGEST, progress=True))
         say(f"{profile}: ready after {seconds:.1f} s at {stack.url}")
         yield stack
     finally:
         _stop(environ, home, say)
 
 
-def stack_environment(inherited: Mapping[str, str], home: Path, port: int, mock_base_url: str) -> dict[str, str]:
+def stack_environment(inherited: Mapping[str, str], home: Path, port: int, compatible_base_url: str) -> dict[str, str]:
     """The environment of the started product: nothing of the caller's own installation, servers or provider keys."""
     foreign = ("DATABASE_URL", "REDIS_URL", "RAG_ENABLED", "USE_LOCAL_EMBEDDINGS", "ENVIRONMENT", "CACHE_TTL")
     kept = {
@@ -89,8 +99,8 @@ def stack_environment(inherited: Mapping[str, str], home: Path, port: int, mock_
     return kept | {
         "PENSTOCK_HOME": str(home),
         "PENSTOCK_SERVER__PORT": str(port),
-        "PENSTOCK_PROVIDER_CALLER__COMPATIBLE_BASE_URL": mock_base_url,
-        "PENSTOCK_PROVIDER_CALLER__COMPATIBLE_MODELS": MODEL,
+        "PENSTOCK_PROVIDER_CALLER__COMPATIBLE_BASE_URL": compatible_base_url,
+        "PENSTOCK_PROVIDER_CALLER__COMPATIBLE_MODELS": PLAIN_MODEL,
     }
 
 

@@ -11,7 +11,8 @@ import asyncio
 
 import uvloop
 
-from load.simulator.faults import ALL, NAMES
+from load.simulator.faults import ALL, NAMES, FaultChooser
+from load.simulator.generation import Generator
 from load.simulator.latency import PROFILES, Latency, LatencyModel
 from load.simulator.server import Simulator
 from load.simulator.service import Service
@@ -26,18 +27,18 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("ports are 0 to 65535, the other numbers not negative")
     if options.time_scale < 0:
         parser.error("--time-scale must not be negative")
-    service = Service(
-        seed=options.seed,
-        tokens=options.tokens,
-        latency=_latency(options),
-        judge=None if options.no_validate else Judge(lenient=options.lenient),
-    )
+    faults = FaultChooser(options.seed)
     if options.fault:
         try:
-            shares = dict(_share(text) for text in options.fault)
-            service.faults.plan(ALL, None, shares)
+            faults.plan(ALL, None, dict(_share(text) for text in options.fault))
         except ValueError as error:
             parser.error(str(error))
+    service = Service(
+        generator=Generator(options.seed, options.tokens),
+        latency=_latency(options),
+        faults=faults,
+        judge=None if options.no_validate else Judge(lenient=options.lenient),
+    )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Simulator(service).serve(options.port, own_ports=options.ports))

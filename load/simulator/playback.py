@@ -58,7 +58,7 @@ def stream_playback(
     if name == "error_mid":
         return Playback(_played(lead, events[:position], first_wait, interval, failure, end=True), "keep", "broken")
     if name == "error_200":
-        return Playback(_played(lead, (), first_wait, interval, failure, end=True), "keep", "broken")
+        return Playback(_played(lead, (), first_wait, interval, failure, end=True), "keep", "refused")
     if name == "garbled":
         return Playback(_garbled(lead, events, position, first_wait, interval), "keep", "broken")
     if name == "missing_done":

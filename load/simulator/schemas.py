@@ -110,6 +110,19 @@ def reply_adapter(name: str, event: bool) -> TypeAdapter[Any]:
     return TypeAdapter(REPLIES[name][1 if event else 0])
 
 
+def build_all() -> None:
+    """Build every validator now (0.5 s), so that no request waits for it."""
+    for name, request in REQUESTS.items():
+        for stream in (False, True):
+            request_validator(name, stream)
+        for field_name in request.also:
+            field_validator(name, field_name)
+    for name, (_, event) in REPLIES.items():
+        reply_adapter(name, False)
+        if event is not None:
+            reply_adapter(name, True)
+
+
 def _strict(kind: Any) -> SchemaValidator:
     # A union, because a TypedDict alone takes no configuration.
     adapter: TypeAdapter[Any] = TypeAdapter(kind | None, config=ConfigDict(arbitrary_types_allowed=True))

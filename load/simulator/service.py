@@ -55,10 +55,12 @@ class Prepared:
 class Service:
     """All providers. judge: None validates nothing."""
 
-    def __init__(self, *, seed: int, tokens: int, latency: LatencyModel, judge: Judge | None) -> None:
-        self.generator = Generator(seed, tokens)
+    def __init__(
+        self, *, generator: Generator, latency: LatencyModel, faults: FaultChooser, judge: Judge | None
+    ) -> None:
+        self.generator = generator
         self.latency = latency
-        self.faults = FaultChooser(seed)
+        self.faults = faults
         self.cache = PromptCache()
         self.counts = Counts()
         self._judge = judge
@@ -239,16 +241,16 @@ def _instead(fault: Fault, call: Call) -> Playback | None:
     if fault.name == "stall_before":
         return Playback(iter(()), "hang", None)
     if fault.name == "html":
-        return Playback(iter((Write(PROXY_PAGE),)), state="broken")
+        return Playback(iter((Write(PROXY_PAGE),)), state="refused")
     if fault.name == "empty":
-        return Playback(iter((Write(empty_answer(stream=call.stream)),)), state="broken")
+        return Playback(iter((Write(empty_answer(stream=call.stream)),)), state="refused")
     return None
 
 
 def _torn(call: Call, data: bytes, failed: bytes, fault: Fault, wait: float) -> Exchange:
     """A whole answer with a fault. failed: the body that says that it failed."""
     if fault.name in ("error_200", "error_mid"):
-        playback = Playback(iter((Write(json_answer(200, failed)),)), state="broken")
+        playback = Playback(iter((Write(json_answer(200, failed)),)), state="refused")
     elif fault.name == "garbled":
         playback = Playback(iter((Write(json_answer(200, data[: len(data) * 2 // 3])),)), state="broken")
     else:

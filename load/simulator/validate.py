@@ -42,6 +42,7 @@ class Judge:
         # Here, so that without validation the simulator runs without the SDKs.
         from load.simulator import schemas
 
+        schemas.build_all()
         self._types = schemas
 
     def request(self, name: str, body: dict[str, Any]) -> Problem | None:
@@ -93,6 +94,8 @@ def _structure(value: Any, field: str) -> Any:
     """What a verdict can depend on: fields, types, and the strings that are not free."""
     kind = type(value)
     if kind is str:
+        if field == "model" and "/" in value:
+            return value.partition("/")[0]  # Perplexity asks more of the models of some providers
         return str if field in _FREE_TEXT or len(value) > 64 else value
     if kind is dict:
         if field in _ANY_OBJECT or field == "input":
@@ -125,7 +128,8 @@ def _path(location: tuple[int | str, ...], body: Any) -> tuple[int | str, ...]:
     path: list[int | str] = []
     value: Any = body
     for part in location:
-        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
+        inside = part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
+        if inside:
             value = value[part]
             path.append(part)
         elif part == location[-1] and isinstance(value, dict) and isinstance(part, str) and part.islower():

@@ -8,7 +8,7 @@ import httpx
 import psutil
 import pytest
 
-from load.mock_process import MockProcess
+from load.simulator.process import SimulatorProcess
 from tests.cluster.process import MODEL, Platform
 
 STAGES = ("ingress", "router", "embedder", "retriever", "reranker", "provider_caller", "cache")
@@ -126,9 +126,11 @@ async def test_killing_an_embedder_replica_under_load_loses_no_request(platform:
 
 
 @pytest.mark.parametrize("way", ["chat", "auto"])
-async def test_a_client_that_leaves_ends_the_upstream_call(platform: Platform, mock: MockProcess, way: str) -> None:
+async def test_a_client_that_leaves_ends_the_upstream_call(
+    platform: Platform, upstream: SimulatorProcess, way: str
+) -> None:
     model = MODEL if way == "chat" else "auto"
-    before = mock.counts()
+    before = upstream.counts()
     async with platform.client() as client:
         body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Tell me a long story"}]}
         async with client.stream("POST", "/v1/chat/completions", json=body) as response:
@@ -137,7 +139,7 @@ async def test_a_client_that_leaves_ends_the_upstream_call(platform: Platform, m
                 break
 
     async def cancelled() -> bool:
-        now = await asyncio.to_thread(mock.counts)
+        now = await asyncio.to_thread(upstream.counts)
         return now["streams_cancelled"] > before["streams_cancelled"] and now["streams_open"] == 0
 
-    assert await until(cancelled, 10), mock.counts()
+    assert await until(cancelled, 10), upstream.counts()

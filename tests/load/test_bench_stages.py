@@ -10,15 +10,15 @@ from rich.console import Console
 
 from load.bench_stages import main
 from load.memory import memory_of, processes_of
-from load.mock_process import ROOT, MockProcess, mock_upstream
 from load.report import show
+from load.simulator.process import ROOT, SimulatorProcess, simulator
 from load.stack import stack_environment, temporary_home
 from load.targets import judged
 
 
 @pytest.fixture(scope="module")
-def mock() -> Iterator[MockProcess]:
-    with mock_upstream(tokens=28) as running:
+def upstream() -> Iterator[SimulatorProcess]:
+    with simulator(tokens=28, validate=False) as running:
         yield running
 
 
@@ -27,11 +27,11 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
-def test_a_run_against_a_server_writes_a_table_json_and_a_plot(mock, tmp_path):
+def test_a_run_against_a_server_writes_a_table_json_and_a_plot(upstream, tmp_path):
     file, plot = tmp_path / "new" / "figures.json", tmp_path / "figures.png"
     done = bench(
-        "--url", mock.url, "--mock-url", mock.url, "--key", "any", "--seconds", "0.2", "--profiles", "inline",
-        "--paths", "direct,chat,direct-stream,chat-stream", "--json", str(file), "--plot", str(plot),
+        "--url", upstream.url, "--simulator-url", upstream.url, "--key", "any", "--seconds", "0.2",
+        "--profiles", "inline", "--paths", "direct,chat,direct-stream,chat-stream", "--json", str(file), "--plot", str(plot),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "profile inline" in done.stdout
@@ -54,10 +54,10 @@ def test_a_run_against_a_server_writes_a_table_json_and_a_plot(mock, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_path_that_gives_errors_is_a_problem_and_not_a_figure(mock, tmp_path):
+def test_a_path_that_gives_errors_is_a_problem_and_not_a_figure(upstream, tmp_path):
     file = tmp_path / "figures.json"
     done = bench(
-        "--url", mock.url, "--mock-url", mock.url, "--key", "any", "--seconds", "0.1", "--paths", "search",
+        "--url", upstream.url, "--simulator-url", upstream.url, "--key", "any", "--seconds", "0.1", "--paths", "search",
         "--json", str(file),
     )  # fmt: skip
     assert done.returncode == 1
@@ -66,18 +66,19 @@ def test_a_path_that_gives_errors_is_a_problem_and_not_a_figure(mock, tmp_path):
     assert any("status 404" in problem for problem in report["problems"])
 
 
-def test_answers_that_did_not_come_from_the_mock_are_a_problem(mock):
-    with mock_upstream(tokens=1) as other:
+def test_answers_that_did_not_come_from_the_simulator_are_a_problem(upstream):
+    with simulator(tokens=1, validate=False) as other:
         done = bench(
-            "--url", mock.url, "--mock-url", other.url, "--key", "any", "--seconds", "0.1", "--paths", "chat"
+            "--url", upstream.url, "--simulator-url", other.url, "--key", "any", "--seconds", "0.1", "--paths", "chat"
         )  # fmt: skip
     assert done.returncode == 1
     assert "only 0 of" in done.stdout
 
 
-def test_answers_of_the_mock_where_the_product_itself_should_answer_are_a_problem(mock):
+def test_answers_of_the_simulator_where_the_product_itself_should_answer_are_a_problem(upstream):
     done = bench(
-        "--url", mock.url, "--mock-url", mock.url, "--key", "any", "--seconds", "0.1", "--paths", "grounded"
+        "--url", upstream.url, "--simulator-url", upstream.url, "--key", "any", "--seconds", "0.1",
+        "--paths", "grounded",
     )  # fmt: skip
     assert done.returncode == 1
     assert "which should have had none" in done.stdout
@@ -90,7 +91,7 @@ def test_answers_of_the_mock_where_the_product_itself_should_answer_are_a_proble
         (["--profiles", "huge"], "profiles are"),
         (["--url", "http://example.com", "--key", "k"], "not this machine"),
         (["--url", "http://127.0.0.1:9"], "needs --key"),
-        (["--mock-url", "http://127.0.0.1:9"], "go with --url"),
+        (["--simulator-url", "http://127.0.0.1:9"], "go with --url"),
         (["--seconds", "0"], "--seconds must be"),
         (["--paths", "bare-1", "--no-bare"], "leaves none"),
     ],

@@ -10,15 +10,15 @@ import pytest
 from load.client import ClosedLoopRun, LoadGenerator
 from load.load_run import SERIAL, LoadResult, LoadSpec, request_bytes
 from load.loopback import NotLoopbackError, loopback_address
-from load.mock_process import ROOT, MockProcess, mock_upstream
+from load.simulator.process import ROOT, SimulatorProcess, simulator
 
 CHAT = json.dumps({"model": "m", "messages": [{"role": "user", "content": f"number {SERIAL}"}]})
 STREAM = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]})
 
 
 @pytest.fixture(scope="module")
-def mock() -> Iterator[MockProcess]:
-    with mock_upstream(tokens=28) as running:
+def upstream() -> Iterator[SimulatorProcess]:
+    with simulator(tokens=28, validate=False) as running:
         yield running
 
 
@@ -55,30 +55,32 @@ async def run_one(url: str, **options) -> LoadResult:
     return await ClosedLoopRun(LoadSpec(url, max_requests=1, seconds=5, **options)).run()
 
 
-def test_every_request_that_is_counted_reached_the_server(mock, generator):
-    before = mock.counts()["chat"]
-    result = generator.run(chat(mock.url, connections=8, seconds=5, max_requests=500))
+def test_every_request_that_is_counted_reached_the_server(upstream, generator):
+    before = upstream.counts()["chat"]
+    result = generator.run(chat(upstream.url, connections=8, seconds=5, max_requests=500))
     assert result.requests == 500
     assert result.errors == {}
     assert result.statuses == {"200": 500}
     assert len(result.latencies) == 500
-    assert mock.counts()["chat"] - before == 500
+    assert upstream.counts()["chat"] - before == 500
 
 
-def test_a_run_ends_with_its_time(mock, generator):
-    result = generator.run(chat(mock.url, connections=4, seconds=0.2))
+def test_a_run_ends_with_its_time(upstream, generator):
+    result = generator.run(chat(upstream.url, connections=4, seconds=0.2))
     assert result.requests > 0
     assert result.elapsed >= 0.2
     assert result.requests_per_second == pytest.approx(result.requests / result.elapsed)
 
 
-def test_a_generator_runs_one_spec_after_another(mock, generator):
-    results = [generator.run(chat(mock.url, max_requests=3)) for _ in range(3)]
+def test_a_generator_runs_one_spec_after_another(upstream, generator):
+    results = [generator.run(chat(upstream.url, max_requests=3)) for _ in range(3)]
     assert [result.requests for result in results] == [3, 3, 3]
 
 
-def test_streams_are_counted_event_by_event(mock, generator):
-    spec = LoadSpec(f"{mock.url}/v1/chat/completions", "POST", (STREAM,), stream=True, connections=4, max_requests=20)
+def test_streams_are_counted_event_by_event(upstream, generator):
+    spec = LoadSpec(
+        f"{upstream.url}/v1/chat/completions", "POST", (STREAM,), stream=True, connections=4, max_requests=20
+    )
     result = generator.run(spec)
     assert result.requests == 20
     assert result.events == 20 * 30  # the role, 28 tokens, the finish reason
@@ -86,12 +88,12 @@ def test_streams_are_counted_event_by_event(mock, generator):
     assert result.first_event.p50 <= result.latency.p50
 
 
-def test_the_answers_start_is_kept_as_a_sample(mock, generator):
-    assert '"chat.completion"' in generator.run(chat(mock.url, max_requests=1)).sample
+def test_the_answers_start_is_kept_as_a_sample(upstream, generator):
+    assert '"chat.completion"' in generator.run(chat(upstream.url, max_requests=1)).sample
 
 
-def test_refusals_are_errors_by_status_and_have_no_latency(mock, generator):
-    result = generator.run(LoadSpec(f"{mock.url}/v1/nothing", max_requests=5))
+def test_refusals_are_errors_by_status_and_have_no_latency(upstream, generator):
+    result = generator.run(LoadSpec(f"{upstream.url}/v1/nothing", max_requests=5))
     assert result.requests == 0
     assert result.errors == {"status 404": 5}
     assert "No such path" in result.error_sample
@@ -188,10 +190,10 @@ def test_no_two_requests_have_the_same_body_where_it_asks_for_a_serial_number():
         assert int(head.rpartition(b"Content-Length: ")[2]) == len(body)
 
 
-def test_the_command_line_prints_json_and_fails_when_requests_do(mock):
+def test_the_command_line_prints_json_and_fails_when_requests_do(upstream):
     command = [sys.executable, "-m", "load.client", "--max-requests", "3", "--url"]
-    good = subprocess.run([*command, f"{mock.url}/v1/models"], cwd=ROOT, capture_output=True)
+    good = subprocess.run([*command, f"{upstream.url}/v1/models"], cwd=ROOT, capture_output=True)
     assert good.returncode == 0
     assert json.loads(good.stdout)["requests"] == 3
-    assert subprocess.run([*command, f"{mock.url}/nothing"], cwd=ROOT, capture_output=True).returncode == 1
+    assert subprocess.run([*command, f"{upstream.url}/nothing"], cwd=ROOT, capture_output=True).returncode == 1
     assert subprocess.run([*command, "http://example.com"], cwd=ROOT, capture_output=True).returncode == 2
