@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from deployments.provider_caller.translators.matrix import translator
 from kit.errors import UnprocessableError, ValidationError
 from tests.deployments.provider_caller.translators.official import pair, valid_request
 
@@ -39,6 +40,10 @@ class TestChatToMessages:
             "max_tokens": 4096,
             "messages": [{"role": "user", "content": "Hi"}],
         }
+
+    def test_the_limit_of_callers_who_state_none_can_be_set(self) -> None:
+        chosen = translator("openai_chat", "anthropic_messages", default_max_tokens=9)
+        assert chosen.request({"messages": [{"role": "user", "content": "Hi"}]}, model="m")["max_tokens"] == 9
 
     @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
     def test_a_stated_limit_is_kept(self, name: str) -> None:
@@ -250,6 +255,11 @@ class TestMessagesToChat:
             {"role": "system", "content": [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]},
             {"role": "user", "content": "Hi"},
         ]
+
+    def test_a_system_message_between_turns_stays_where_it_is(self) -> None:
+        said = [("user", "A"), ("system", "S"), ("user", "B")]
+        messages = [{"role": role, "content": text} for role, text in said]
+        assert to_chat(messages=messages)["messages"] == messages
 
     def test_results_of_parallel_calls_are_messages_of_their_own(self) -> None:
         image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw=="}}

@@ -11,7 +11,7 @@ from deployments.protocols import Dialect
 from deployments.provider_caller.sse import Event
 from kit.errors import PenstockError, UnprocessableError, UpstreamError, ValidationError
 from tests.deployments.provider_caller.translators.answers import Answer, Call, stream, whole
-from tests.deployments.provider_caller.translators.official import PAIRS, events_of, pair, valid_reply
+from tests.deployments.provider_caller.translators.official import PAIRS, pair, valid_events, valid_reply
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 Pair = tuple[Dialect, Dialect]
@@ -152,7 +152,7 @@ def test_a_damaged_stream_is_translated_or_the_providers_fault(data: st.DataObje
         written = translated.feed(
             [Event(orjson.dumps(event), b"", 0) for event in (damage if isinstance(damage, list) else [damage])]
         )
-        events_of(written + translated.end())
+        valid_events(caller, written + translated.end())
     except UpstreamError:
         return
 

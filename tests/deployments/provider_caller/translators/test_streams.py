@@ -105,6 +105,34 @@ class TestOrder:
         assert b"end_turn" in translated.end()
 
 
+class TestBlocksOfClaude:
+    def test_two_texts_are_two_parts_of_one_message(self) -> None:
+        events = self._events({"type": "text", "text": ""}, {"type": "text", "text": ""})
+        written = streamed(pair("openai_responses", "anthropic_messages"), {}, events)
+        response = accumulated("openai_responses", valid_events("openai_responses", written))
+        assert [[part["text"] for part in item["content"]] for item in response["output"]] == [["block 0", "block 1"]]
+        added = [event["content_index"] for event in events_of(written) if event["type"].endswith("part.added")]
+        assert added == [0, 1]
+
+    @pytest.mark.parametrize("given", [{}, {"a": 1}])
+    def test_arguments_that_came_with_the_start_of_a_call(self, given: dict[str, Any]) -> None:
+        events = self._events({"type": "tool_use", "id": "toolu_1", "name": "f", "input": given})
+        written = streamed(pair("openai_chat", "anthropic_messages"), {}, events)
+        message = accumulated("openai_chat", valid_events("openai_chat", written))["choices"][0]["message"]
+        assert orjson.loads(message["tool_calls"][0]["function"]["arguments"]) == given
+
+    def _events(self, *blocks: dict[str, Any]) -> list[bytes]:
+        events = [orjson.loads(event) for event in stream("anthropic_messages", Answer())]
+        inner = []
+        for index, block in enumerate(blocks):
+            inner.append({"type": "content_block_start", "index": index, "content_block": block})
+            if block["type"] == "text":
+                delta = {"type": "text_delta", "text": f"block {index}"}
+                inner.append({"type": "content_block_delta", "index": index, "delta": delta})
+            inner.append({"type": "content_block_stop", "index": index})
+        return [orjson.dumps(event) for event in [events[0], *inner, *events[1:]]]
+
+
 class TestCallsOfCompatibleServers:
     def test_calls_that_come_in_turns_are_put_one_after_the_other(self) -> None:
         events = [
