@@ -1,4 +1,4 @@
-"""`penstock eval retrieval`: measures retrieval and answers on a judged data set."""
+"""`penstock eval retrieval` and `penstock eval routing`: measure quality on judged data."""
 
 import subprocess
 import sys
@@ -33,5 +33,25 @@ def retrieval(
     command += ["--home", str(home_of(loaded)), "--precision", precision or loaded.embedder.precision]
     command += ["--limit", str(limit)] if limit else []
     command += ["--unanswerable", str(unanswerable)] if unanswerable else []
+    command += ["--json"] if json else []
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command()
+def routing(
+    dataset: Annotated[
+        Path, typer.Option(help='JSON lines {"text": ..., "operation": ...}, or a folder with routing_labelled.jsonl.')
+    ],
+    precision: Annotated[Literal["int8", "fp32"] | None, typer.Option(help="Precision of the embedding model.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """How often the router finds a question's operation type, in this process; needs no running platform.
+
+    Example: penstock eval routing --dataset tests/data/routing_labelled.jsonl
+    """
+    with readable_errors():
+        loaded = settings()
+    command = [sys.executable, "-m", "pipelines.evaluation.routing", "--dataset", str(dataset)]
+    command += ["--home", str(home_of(loaded)), "--precision", precision or loaded.embedder.precision]
     command += ["--json"] if json else []
     raise typer.Exit(subprocess.run(command, check=False).returncode)
