@@ -1,7 +1,7 @@
 """The input items of OpenAI's responses as the messages of a chat completion.
 
-What the assistant said and called between two turns of the user becomes one message: chat keeps calls in the message
-that made them.
+What the assistant said and called in one go becomes one message: chat keeps calls in the message that made them, and
+their results must follow it at once.
 """
 
 from typing import Any
@@ -75,10 +75,8 @@ class _Writer:
             self._messages.append({"role": role, "content": content})
             return
         message = self._answer()
-        if message.get("tool_calls"):  # Said after the calls: the calls stand in a message before.
-            self._assistant = None
-            message = self._answer()
-        message["content"] = (message["content"] or "") + _spoken(item, content)
+        said = [message["content"], _spoken(item, content)]
+        message["content"] = "\n\n".join(text for text in said if text)
 
     def _answer(self) -> Message:
         """The open message of the assistant."""
@@ -109,11 +107,7 @@ class _Writer:
         summary = [part.text("text") for part in item.objects("summary")]
         if state:
             block = {"type": "thinking", "thinking": "\n\n".join(summary), "signature": state}
-            message = self._answer()
-            if message.get("tool_calls"):
-                self._assistant = None
-                message = self._answer()
-            message.setdefault(THINKING_BLOCKS, []).append(block)
+            self._answer().setdefault(THINKING_BLOCKS, []).append(block)
 
 
 def _content(item: Fields) -> str | list[Part]:

@@ -95,16 +95,17 @@ class TestResponsesToChat:
             },
         ]
 
-    def test_what_was_said_after_a_call_is_a_message_of_its_own(self) -> None:
+    def test_what_was_said_around_a_call_stands_in_its_message_so_that_the_result_follows_at_once(self) -> None:
         items = [
             {"role": "user", "content": "Q"},
+            {"role": "assistant", "content": "Well."},
             {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},
             {"role": "assistant", "content": "I look."},
             {"type": "function_call_output", "call_id": "call_1", "output": "Sun"},
         ]
         messages = from_responses(input=items)["messages"]
-        assert [message["role"] for message in messages] == ["user", "assistant", "assistant", "tool"]
-        assert [message["content"] for message in messages] == ["Q", None, "I look.", "Sun"]
+        assert [message["role"] for message in messages] == ["user", "assistant", "tool"]
+        assert [message["content"] for message in messages] == ["Q", "Well.\n\nI look.", "Sun"]
 
     def test_tools_formats_and_reasoning(self) -> None:
         body = from_responses(
