@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from deployments.provider_caller.money import keys, refusals
+from deployments.provider_caller.money.asking import Asking
 from deployments.provider_caller.money.config import MoneyConfig
 from deployments.provider_caller.money.counters import Counters
 from deployments.provider_caller.money.hold import Hold, payload_of
@@ -50,7 +51,7 @@ class Admission:
         self._config = config
         self._clock = clock
         self._scripts = Scripts(redis)
-        self._redis = redis
+        self._asking = Asking(redis, self._scripts.admit)
         self._snapshot = Snapshot(databases, DOMAIN, load_rules, empty=Rules())
         self._counters = Counters(redis, self._scripts, databases)
         self._settlement = Settlement(redis, self._scripts, every=config.settle_every)
@@ -185,7 +186,7 @@ class Admission:
             arguments += (cost, rule.rate.interval_ms, rule.rate.allowed_burst)
         arguments += [slot.cap for slot in applying.slots]
         async with asyncio.timeout(self._config.redis_timeout):
-            answer: list[bytes] = await self._scripts.admit(keys=names, args=arguments)
+            answer: list[bytes] = await self._asking.ask(names, arguments)
         return answer
 
     def _admitted(self, hold: Hold, applying: Applying, answer: list[bytes]) -> list[Left]:

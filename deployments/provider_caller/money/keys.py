@@ -35,6 +35,11 @@ def rebuilding(tenant: str) -> str:
     return prefix(tenant) + "rebuilding"
 
 
+def settled(tenant: str, mark: str) -> str:
+    """Says for some minutes that a batch was settled."""
+    return f"{prefix(tenant)}settled:{mark}"
+
+
 def spool(tenant: str) -> str:
     """Hash: row id to a ledger row that could not be written yet."""
     return prefix(tenant) + "spool"

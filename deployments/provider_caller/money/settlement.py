@@ -6,6 +6,7 @@ in Redis, and the reconciler settles them from the ledger once they have expired
 
 import asyncio
 import contextlib
+import secrets
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class Settlement:
         self._scripts = scripts
         self._every = every
         self._waiting: dict[str, deque[Entry]] = {}
+        self._unsure: dict[str, tuple[str, list[Entry]]] = {}
+        """By tenant: a batch that may have been settled, and its mark."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._flushing = asyncio.Lock()
@@ -89,18 +92,21 @@ class Settlement:
     async def flush(self) -> None:
         """Settle all that waits now. Raises RedisError or OSError when Redis is lost; nothing is lost with it."""
         async with self._flushing:
-            for tenant in list(self._waiting):
-                queue = self._waiting[tenant]
-                while queue:
-                    batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
-                    try:
-                        await self._settle(tenant, batch)
-                    except BaseException:
-                        # It may have been done: entries with a hold then find it closed, and are not charged twice.
-                        queue.extendleft(_repeatable(entry) for entry in reversed(batch))
-                        raise
-                if not queue:
-                    self._waiting.pop(tenant, None)
+            for tenant in {*self._unsure, *self._waiting}:
+                while (marked := self._next_batch(tenant)) is not None:
+                    self._unsure[tenant] = marked
+                    await self._settle(tenant, *marked)
+                    del self._unsure[tenant]
+
+    def _next_batch(self, tenant: str) -> tuple[str, list[Entry]] | None:
+        """The batch that may have been settled, as it was; else the next one."""
+        if tenant in self._unsure:
+            return self._unsure[tenant]
+        queue = self._waiting.get(tenant)
+        if not queue:
+            self._waiting.pop(tenant, None)
+            return None
+        return secrets.token_hex(8), [queue.popleft() for _ in range(min(BATCH, len(queue)))]
 
     async def _run(self) -> None:
         while True:
@@ -114,8 +120,8 @@ class Settlement:
                 await asyncio.sleep(1)
                 self._wake.set()
 
-    async def _settle(self, tenant: str, batch: list[Entry]) -> None:
-        names, arguments, budgets = _encode(tenant, batch)
+    async def _settle(self, tenant: str, mark: str, batch: list[Entry]) -> None:
+        names, arguments, budgets = _encode(tenant, mark, batch)
         # False: counters are being made again from the ledger. Holds stay open meanwhile, so nothing is lost.
         while (crossed := await self._scripts.settle(keys=names, args=arguments)) is None:
             await asyncio.sleep(BUSY_PAUSE)
@@ -124,13 +130,6 @@ class Settlement:
                 entry.closes.closed = True
         for number, threshold in zip(crossed[::2], crossed[1::2], strict=True):
             _tell(budgets[int(number) - 1], _THRESHOLDS[int(threshold)])
-
-
-def _repeatable(entry: Entry) -> Entry:
-    if entry.kind == "add" and entry.hold:
-        entry.kind = "settle"
-    entry.tokens = 0
-    return entry
 
 
 def _tell(budget: Budget, threshold: str) -> None:
@@ -146,7 +145,7 @@ def _tell(budget: Budget, threshold: str) -> None:
     )
 
 
-def _encode(tenant: str, batch: list[Entry]) -> tuple[list[str], list[Any], list[Budget]]:
+def _encode(tenant: str, mark: str, batch: list[Entry]) -> tuple[list[str], list[Any], list[Budget]]:
     """Keys and arguments of settle.lua, and the budgets by their numbers."""
     counters: dict[str, int] = {}
     budgets: list[Budget] = []
@@ -169,6 +168,7 @@ def _encode(tenant: str, batch: list[Entry]) -> tuple[list[str], list[Any], list
             lines.append(rates[rate.key])
         lines += (entry.lease, len(entry.slots))
         lines += [slots.setdefault(key, len(slots) + 1) for key in entry.slots]
-    names = [keys.holds(tenant), keys.deadlines(tenant), keys.rebuilding(tenant), *counters, *rates, *slots]
+    names = [keys.holds(tenant), keys.deadlines(tenant), keys.rebuilding(tenant), keys.settled(tenant, mark)]
+    names += [*counters, *rates, *slots]
     thresholds = [amount for budget in budgets for amount in (budget.warning_at, budget.amount)]
     return names, [len(counters), len(rates), *thresholds, *intervals, *lines], budgets

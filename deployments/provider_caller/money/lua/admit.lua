@@ -1,4 +1,5 @@
--- Admits one call, or reserves for one more attempt of it: all of it or nothing.
+-- Admits one call, or reserves for one more attempt of it: all of it or nothing. A hold that is there already is
+-- admitted again and reserves nothing more: a client repeats what a broken connection did not answer.
 --
 -- KEYS: holds, deadlines, counters..., rates..., slots...
 -- ARGV: now ms, hold id, expiry ms, amount, payload, lease id, number of counters, of rates, of slots;
@@ -13,13 +14,14 @@ local slot_arg = rate_arg + 3 * rates
 local cost = tonumber(amount)
 
 local missing, refused = {}, nil
+local again = counters > 0 and redis.call('HEXISTS', KEYS[1], hold) == 1
 for i = 1, counters do
     local state = redis.call('HMGET', KEYS[2 + i], 'spent', 'reserved')
     local hard = ARGV[9 + 2 * i] == 'hard'
     if not state[1] then
         if hard then return {'unknown'} end
         missing[#missing + 1] = i
-    elseif hard and not refused then
+    elseif hard and not refused and not again then
         local spent, reserved = tonumber(state[1]), tonumber(state[2] or '0')
         if spent + reserved + cost > tonumber(ARGV[8 + 2 * i]) then
             refused = {'budget', i, state[1], state[2] or '0'}
@@ -29,12 +31,12 @@ end
 for i = 1, slots do
     local key = KEYS[2 + counters + rates + i]
     redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-    if redis.call('ZCARD', key) >= tonumber(ARGV[slot_arg + i]) then return {'slot', i} end
+    if not again and redis.call('ZCARD', key) >= tonumber(ARGV[slot_arg + i]) then return {'slot', i} end
 end
 local clock, tats, longest, slowest = now_ms(), {}, 0, 0
 for i = 1, rates do
     local at = rate_arg + 3 * (i - 1)
-    local wait, tat = gcra(KEYS[2 + counters + i], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]),
+    local wait, tat = gcra(KEYS[2 + counters + i], again and 0 or tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]),
         tonumber(ARGV[at + 3]), clock)
     tats[i] = tat
     if wait > longest then longest, slowest = wait, i end
@@ -54,7 +56,7 @@ end
 for i = 1, slots do
     redis.call('ZADD', KEYS[2 + counters + rates + i], expiry, ARGV[6])
 end
-if counters > 0 then
+if counters > 0 and not again then
     redis.call('HSET', KEYS[1], hold, ARGV[5])
     redis.call('ZADD', KEYS[2], expiry, hold)
     if amount ~= '0' then

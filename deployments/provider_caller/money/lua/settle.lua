@@ -1,13 +1,14 @@
--- Settles a batch of one tenant: what was held is given back, what was used is spent. Atomic, and safe to repeat for
--- entries of the kind 'settle'.
+-- Settles a batch of one tenant: what was held is given back, what was used is spent. Atomic; a batch that was settled is
+-- not settled again, since a client repeats what a broken connection did not answer.
 --
--- KEYS: holds, deadlines, rebuilding, counters..., rates..., slots...
+-- KEYS: holds, deadlines, rebuilding, mark of the batch, counters..., rates..., slots...
 -- ARGV: number of counters, of rates; for each counter two thresholds; for each rate its interval ms;
 --       then entries to the end: hold id or '', kind, charge, n, n counter numbers, token units, n, n rate numbers,
 --       lease id or '', n, n slot numbers.
 -- Kinds: 'add' charges in any case, 'settle' only where the hold is open, 'free' charges nothing.
 -- Returns false while counters are rebuilt; else which thresholds were crossed: {counter number, 1 or 2, ...}.
 if redis.call('EXISTS', KEYS[3]) == 1 then return false end
+if not redis.call('SET', KEYS[4], '1', 'NX', 'EX', 600) then return {} end
 local counters, rates = tonumber(ARGV[1]), tonumber(ARGV[2])
 local spent, units, given_back = {}, {}, {}
 local at = 3 + 2 * counters + rates
@@ -43,7 +44,7 @@ while ARGV[at] do
     at = at + 1
     numbers(units, tokens)
     local lease, n = ARGV[at], tonumber(ARGV[at + 1])
-    for i = 1, n do redis.call('ZREM', KEYS[3 + counters + rates + tonumber(ARGV[at + 1 + i])], lease) end
+    for i = 1, n do redis.call('ZREM', KEYS[4 + counters + rates + tonumber(ARGV[at + 1 + i])], lease) end
     at = at + 2 + n
 end
 
@@ -54,7 +55,7 @@ for name, amount in pairs(given_back) do
 end
 local crossed = {}
 for number, amount in pairs(spent) do
-    local key = KEYS[3 + number]
+    local key = KEYS[4 + number]
     if redis.call('HEXISTS', key, 'spent') == 1 then
         local after = redis.call('HINCRBY', key, 'spent', string.format('%.0f', amount))
         for threshold = 1, 2 do
@@ -68,7 +69,7 @@ for number, amount in pairs(spent) do
 end
 local clock = now_ms()
 for number, tokens in pairs(units) do
-    local key = KEYS[3 + counters + number]
+    local key = KEYS[4 + counters + number]
     local tat = math.max(tonumber(redis.call('GET', key) or '0'), clock)
     tat = tat + tokens * tonumber(ARGV[2 + 2 * counters + number])
     if tat > clock then gcra_keep(key, tat, clock) else redis.call('DEL', key) end

@@ -106,6 +106,8 @@ class Replica:
     ledger: Ledger
     redis: Redis
     databases: Databases
+    shared: bool = False
+    """The connections are the bench's."""
     killed: bool = False
 
     async def call(self, claim: Claim, cost: int | None) -> Hold:
@@ -124,8 +126,9 @@ class Replica:
         if not self.killed:
             await self.ledger.close()
             await self.admission.close()
-        await self.redis.aclose()
-        await self.databases.close()
+        if not self.shared:
+            await self.redis.aclose()
+            await self.databases.close()
 
     async def kill(self) -> None:
         """As by SIGKILL: nothing that waits in memory is written or settled."""
@@ -183,16 +186,20 @@ class Bench:
         for replica in self.replicas:
             await replica.admission.refresh()
 
-    async def replica(self, *, redis_url: str = "", database_url: str = "", **config: Any) -> Replica:
-        """config: of MoneyConfig; nothing reconciles by itself."""
+    async def replica(
+        self, *, redis_url: str = "", database_url: str = "", shared: bool = False, **config: Any
+    ) -> Replica:
+        """config: of MoneyConfig; nothing reconciles by itself. shared: over the bench's own connections."""
         of = MoneyConfig(**{"rebuild_pause": 0, "reconcile_every": 3600, "redis_timeout": 20, **config})
-        redis = redis_client(redis_url or self.services.redis_url, max_connections=8)
-        databases = Databases(database_url or self.services.database_url, 6)
+        redis, databases = self.redis, self.databases
+        if not shared:
+            redis = redis_client(redis_url or self.services.redis_url, max_connections=8)
+            databases = Databases(database_url or self.services.database_url, 6)
         admission = Admission(of, redis, databases, clock=self.clock)
         ledger = Ledger(of, redis, databases, rules=admission.rules, clock=self.clock)
         await admission.start()
         await ledger.start()
-        self.replicas.append(Replica(admission, ledger, redis, databases))
+        self.replicas.append(Replica(admission, ledger, redis, databases, shared))
         return self.replicas[-1]
 
     def claim(self, cost: int | None = 10, *, tokens: int = 100, **account: Any) -> Claim:

@@ -68,7 +68,7 @@ class Model:
 async def test_a_hard_budget_is_what_the_model_says(bench: Any, make_row: Any, steps: list[Any]) -> None:
     await bench.clean()
     id = await bench.budget(AMOUNT)
-    pair = [await bench.replica(settle_every=3600) for _ in range(2)]
+    pair = [await bench.replica(settle_every=3600, shared=True) for _ in range(2)]
     model = Model()
     try:
         for kind, number, value in steps:
@@ -80,7 +80,7 @@ async def test_a_hard_budget_is_what_the_model_says(bench: Any, make_row: Any, s
             await replica.settle()
             model.settled(replica)
             await replica.kill()
-        last = await bench.replica()
+        last = await bench.replica(shared=True)
         bench.advance(seconds=91)
         assert await last.ledger.reconciler.reconcile()
         model.expired()
@@ -125,7 +125,7 @@ async def step(bench: Any, make_row: Any, model: Model, pair: list[Any], kind: s
                 call.committed = call.committed or (call.replica is pair[number] and call.charge is not None)
         case "crash":
             await pair[number].kill()
-            pair[number] = await bench.replica(settle_every=3600)
+            pair[number] = await bench.replica(settle_every=3600, shared=True)
         case "flush":
             await bench.wipe_redis()
             for replica in pair:

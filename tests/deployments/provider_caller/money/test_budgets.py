@@ -192,8 +192,8 @@ async def test_a_budget_counts_what_was_spent_before_it_was_made(bench: Any) -> 
 async def test_an_account_without_budget_and_limit_asks_redis_nothing(bench: Any) -> None:
     await bench.budget(100, scope="user", subject="somebody")
     replica = await bench.replica()
-    for script in ("admit", "settle"):
-        setattr(replica.admission._scripts, script, None)
+    replica.admission._asking = None
+    replica.admission._scripts.settle = None
     lease = await replica.admission.admit(bench.claim(10))
     assert (await lease.hold(10)).counters == ()
     assert lease.headers() == {}

@@ -1,5 +1,6 @@
 """What happens to money when something dies or goes away."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -169,18 +170,84 @@ async def test_an_admission_that_redis_did_not_answer_is_given_back(bench: Any) 
     id = await bench.budget(100)
     replica = await bench.replica(redis_pause=0)
     await replica.admission.admit(bench.claim(1))
-    script = replica.admission._scripts.admit
+    ask = replica.admission._asking.ask
 
-    async def answers_nobody(**of: Any) -> Any:
-        await script(**of)
+    async def answers_nobody(*of: Any) -> Any:
+        await ask(*of)
         raise ConnectionResetError
 
-    replica.admission._scripts.admit = answers_nobody  # type: ignore[assignment]
+    replica.admission._asking.ask = answers_nobody  # type: ignore[method-assign]
     with pytest.raises(UnavailableError):
         await replica.admission.admit(bench.claim(50))
     assert await bench.counter(id) == (0, 51)
     await replica.settle()
     assert await bench.counter(id) == (0, 1)
+
+
+async def test_what_a_client_repeats_after_a_broken_connection_happens_once(bench: Any, make_row: Any) -> None:
+    id = await bench.budget(100)
+    await bench.limit(concurrency=1)
+    replica = await bench.replica()
+    ask, settle = replica.admission._asking.ask, replica.ledger._settlement._scripts.settle
+
+    async def asked_twice(*of: Any) -> Any:
+        await ask(*of)
+        return await ask(*of)
+
+    async def settled_twice(**of: Any) -> Any:
+        await settle(**of)
+        return await settle(**of)
+
+    replica.admission._asking.ask = asked_twice  # type: ignore[method-assign]
+    replica.ledger._settlement._scripts.settle = settled_twice  # type: ignore[assignment]
+    claim = bench.claim(60)
+    lease = await replica.admission.admit(claim)
+    assert await bench.counter(id) == (0, 60)
+    replica.ledger.record(make_row(claim, 50), await lease.hold(60))
+    await replica.ledger.drain()
+    assert await bench.counter(id) == (50, 0)
+
+
+async def test_a_batch_whose_settlement_nobody_heard_of_is_settled_once(bench: Any, make_row: Any) -> None:
+    replica = await bench.replica(settle_every=3600)
+    claim = bench.claim(60)
+    lease = await replica.admission.admit(claim)
+    id = await bench.budget(100)
+    with pytest.raises(BudgetExceededError):
+        await replica.admission.admit(bench.claim(101))
+    settle = replica.ledger._settlement._scripts.settle
+
+    async def unheard(**of: Any) -> Any:
+        await settle(**of)
+        raise ConnectionResetError
+
+    replica.ledger._settlement._scripts.settle = unheard  # type: ignore[assignment]
+    replica.ledger.record(make_row(claim, 50), await lease.hold(60))
+    await replica.ledger.drain()
+    replica.ledger._settlement._scripts.settle = settle
+    await replica.ledger.drain()
+    assert await bench.counter(id) == (50, 0)
+
+
+async def test_cancelled_calls_ask_for_nothing_or_give_it_back(bench: Any) -> None:
+    id = await bench.budget(1000)
+    replica = await bench.replica()
+    await replica.admission.admit(bench.claim(1))
+    tasks = [asyncio.create_task(replica.admission.admit(bench.claim(10))) for _ in range(20)]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    assert all(isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(*tasks, return_exceptions=True))
+    await asyncio.sleep(0.05)
+    await replica.settle()
+    assert await bench.counter(id) == (0, 1)
+
+
+async def test_a_redis_that_forgot_the_scripts_gets_them_again(bench: Any) -> None:
+    await bench.budget(1000)
+    replica = await bench.replica()
+    await bench.redis.script_flush()
+    await asyncio.gather(*(replica.admission.admit(bench.claim(10)) for _ in range(10)))
 
 
 async def test_rows_wait_for_postgres_in_memory_and_in_redis_and_are_written_once(
