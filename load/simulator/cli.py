@@ -8,6 +8,7 @@ SIGTERM or SIGINT, and ends when the process that started it is gone.
 
 import argparse
 import asyncio
+import gc
 
 import uvloop
 
@@ -39,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         faults=faults,
         judge=None if options.no_validate else Judge(lenient=options.lenient),
     )
+    # The SDKs' types are a million objects that a collection need not look at again.
+    gc.collect()
+    gc.freeze()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Simulator(service).serve(options.port, own_ports=options.ports))

@@ -16,6 +16,14 @@ NOTHING = InputTokens(0)
 _SECRET = (b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key")
 
 
+Row = tuple[str | None, str, str, str, int, int, int, int, str | None, bool, str]
+"""A bill as it is kept: of plain values only, so that the garbage collector has nothing to follow."""
+_FIELDS = (
+    "request_id", "provider", "model", "operation", "input", "cached", "cache_write", "output", "fault", "stream",
+    "state",
+)  # fmt: skip
+
+
 @dataclass(slots=True, eq=False)
 class Call:
     """One call to a provider from its arrival to its end. `emitted`: bytes of whole events that carried output.
@@ -90,7 +98,7 @@ class Counts:
     def reset(self) -> None:
         """Forget all but what is open."""
         self._tallies: dict[tuple[str, str], Tally] = {}
-        self._bills: deque[Call] = deque(maxlen=BILLS_KEPT)
+        self._bills: deque[Row] = deque(maxlen=BILLS_KEPT)
         self._requests: deque[tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]] = deque(maxlen=REQUESTS_KEPT)
         self._cancelled: deque[tuple[str | None, int]] = deque(maxlen=CANCELS_KEPT)
         self.operations: dict[str, int] = {}
@@ -127,7 +135,6 @@ class Counts:
             return
         call.state = state
         self.open.discard(call)
-        self._bills.append(call)
         tally = self._tally(call)
         if state == "completed":
             tally.completed += 1
@@ -137,7 +144,9 @@ class Counts:
         elif state == "cancelled":
             self._cancelled.append((call.request_id, time.time_ns() // 1_000_000))
             tally.streams_cancelled += call.stream and call.begun
-        total, cached, written, output = call.bill
+        row = _row(call)
+        self._bills.append(row)
+        total, cached, written, output = row[4:8]
         tally.input_tokens += total
         tally.cached_tokens += cached
         tally.cache_write_tokens += written
@@ -183,7 +192,7 @@ class Counts:
 
     def bills(self) -> list[dict[str, Any]]:
         """GET /bills: one row a call, those that are still open last."""
-        return [_row(call) for call in (*self._bills, *self.open)]
+        return [dict(zip(_FIELDS, row, strict=True)) for row in (*self._bills, *map(_row, self.open))]
 
     def last_requests(self) -> list[dict[str, Any]]:
         """GET /requests: the last ones without their keys, oldest first."""
@@ -198,21 +207,17 @@ class Counts:
         ]
 
 
-def _row(call: Call) -> dict[str, Any]:
-    total, cached, written, output = call.bill
-    return {
-        "request_id": call.request_id,
-        "provider": call.provider,
-        "model": call.model,
-        "operation": call.operation,
-        "input": total,
-        "cached": cached,
-        "cache_write": written,
-        "output": output,
-        "fault": call.fault,
-        "stream": call.stream,
-        "state": call.state,
-    }
+def _row(call: Call) -> Row:
+    return (
+        call.request_id,
+        call.provider,
+        call.model,
+        call.operation,
+        *call.bill,
+        call.fault,
+        call.stream,
+        call.state,
+    )
 
 
 def _shown(name: bytes, value: bytes) -> str:
