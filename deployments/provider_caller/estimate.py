@@ -135,6 +135,8 @@ _RESPONSES_DELTAS = frozenset(
 
 
 def _responses_event(event: Mapping[str, Any]) -> int:
+    if event.get("type") == "response.output_item.added":
+        return _strings(event.get("item"), "arguments")  # Perplexity sends them whole, others in deltas.
     return _strings(event, "delta") if event.get("type") in _RESPONSES_DELTAS else 0
 
 

@@ -215,7 +215,7 @@ def _completed(request: _Request, call: Call, body: bytes) -> Completed:
     answer = read_answer(provider, dialect, body, call)
     if request.translate is None and not provider.mends:
         return Completed(body, answer.usage)
-    content = provider.mend(answer.content, dialect) or answer.content
+    content = provider.mend_answer(answer.content, dialect) if provider.mends else answer.content
     if request.translate is not None:
         try:
             content = request.translate.reply(content, call.content)

@@ -10,7 +10,7 @@ silence, however many bytes come.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,6 +69,7 @@ class HttpStream:
         self._delivered = Delivered(upstream.dialect)
         self._first = b""
         self._last = b""
+        self._sent = 0
         self._progress = 0.0
         self._reading = False
         self._timer: asyncio.TimerHandle | None = None
@@ -185,17 +186,19 @@ class HttpStream:
         if self._watch.failed and self._watch.told:
             events = events[:-1]  # Told in the caller's words, by `_ending`.
         if self._provider.mends:
-            events = [mended for event in events if (mended := self._mend(event)) is not None]
+            events = [mended for event in events for mended in self._mended(event)]
         translate = self._upstream.translate
         return translate.feed(events) if translate else b"".join(map(_written, events))
 
-    def _mend(self, event: Event) -> Event | None:
+    def _mended(self, event: Event) -> Iterator[Event]:
         content = orjson.loads(event.data)
-        mended = self._provider.mend(content, self._upstream.dialect) if isinstance(content, dict) else content
-        if mended is None:
-            return None
-        kind = mended.get("type") if isinstance(mended, dict) else None
-        return replace(event, data=orjson.dumps(mended), type=kind.encode() if isinstance(kind, str) else b"")
+        if not isinstance(content, dict):
+            return
+        for mended in self._provider.mend_event(content, self._upstream.dialect):
+            if "type" in mended:
+                mended["sequence_number"] = self._sent
+            self._sent += 1
+            yield Event(orjson.dumps(mended), str(mended.get("type", "")).encode(), 0)
 
     def _ending(self) -> bytes:
         """What follows the last event of the provider."""

@@ -62,11 +62,15 @@ class Provider:
         return content
 
     mends: bool = False
-    """Whether `mend` is to be called on every answer and on every event of a stream."""
+    """Whether answers must be mended; streams are then parsed event by event."""
 
-    def mend(self, content: dict[str, Any], dialect: Dialect) -> dict[str, Any] | None:
-        """An answer (or the data of a stream's event) as the dialect promises it, None to leave an event out."""
+    def mend_answer(self, content: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+        """A whole answer as the dialect promises it."""
         return content
+
+    def mend_event(self, content: dict[str, Any], dialect: Dialect) -> list[dict[str, Any]]:
+        """The data of one event as the dialect promises it: one, none or several. The client numbers them."""
+        return [content]
 
     def usage_reader(self, dialect: Dialect) -> UsageReader:
         """Reads the `usage` object of an answer."""

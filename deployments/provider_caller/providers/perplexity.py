@@ -41,6 +41,8 @@ _FIELDS = frozenset(
 _PRESETS = {"sonar-pro": "low"}
 """What became of the old model names: the one model with a preset of search steps and instructions."""
 _OWN_EVENTS = ("response.reasoning.", "response.skill.", "response.unknown")
+_PART_EVENTS = ("response.content_part.",)
+"""It does not send them; should it begin to, the ones that are made here still stand alone."""
 _SEARCH_RESULTS = "search_results"
 _OWN_ITEMS = frozenset(
     ["fetch_url_results", "people_search_results", "finance_results", "sandbox_results", "skill_load", "unknown"]
@@ -85,20 +87,32 @@ class Perplexity(Provider):
         """Reads the cost, too."""
         return read_perplexity_usage
 
-    def mend(self, content: dict[str, Any], dialect: Dialect) -> dict[str, Any] | None:
-        """Its own events are left out, its own items become those that the dialect has, missing fields are filled."""
-        kind = content.get("type")
-        if isinstance(kind, str):
-            if kind.startswith(_OWN_EVENTS) or _type(content.get("item")) in _OWN_ITEMS:
-                return None
-            if kind == "response.cancelled":
-                content["type"] = "response.failed"
-        if _type(content.get("item")) == _SEARCH_RESULTS:
-            content["item"] = _search_call(content["item"])
-        answer = content.get("response", content)
-        if isinstance(answer, dict) and answer.get("object") == "response":
-            _complete(answer)
+    def mend_answer(self, content: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+        """Its own items become those that the dialect has, missing fields are filled."""
+        _complete(content)
         return content
+
+    def mend_event(self, content: dict[str, Any], dialect: Dialect) -> list[dict[str, Any]]:
+        """The same; events of its own are left out, and parts and arguments get the events that it leaves out."""
+        kind, item = str(content.get("type")), content.get("item")
+        if kind.startswith((*_OWN_EVENTS, *_PART_EVENTS)) or _type(item) in _OWN_ITEMS:
+            return []
+        if _type(item) == _SEARCH_RESULTS:
+            return [{**content, "item": _search_call(content["item"])}]
+        if isinstance(content.get("response"), dict):
+            _complete(content["response"])
+        if kind == "response.cancelled":
+            return [{**content, "type": "response.failed"}]
+        if kind == "response.output_item.added" and _type(item) == "function_call" and content["item"].get("arguments"):
+            return _call_events(content)
+        if kind == "response.output_item.added" and _type(item) == "message":
+            return [content, _part_event("response.content_part.added", content, content["item"].get("id"), "")]
+        if kind == "response.output_text.delta":
+            return [{"logprobs": [], **content}]
+        if kind == "response.output_text.done":
+            done = _part_event("response.content_part.done", content, content.get("item_id"), content.get("text"))
+            return [{"logprobs": [], **content}, done]
+        return [content]
 
 
 def read_perplexity_usage(stated: Any) -> Usage | None:
@@ -129,6 +143,25 @@ def _complete(answer: dict[str, Any]) -> None:
         cached, written = (read.cached_tokens, read.cache_write_tokens) if read else (0, 0)
         usage["input_tokens_details"] = {"cached_tokens": cached, "cache_write_tokens": written}
         usage.setdefault("output_tokens_details", {"reasoning_tokens": 0})
+
+
+def _part_event(kind: str, event: Mapping[str, Any], item_id: Any, text: Any) -> dict[str, Any]:
+    """The only text part of a message begins, or is done."""
+    part: dict[str, Any] = {"type": "output_text", "text": text or "", "annotations": []}
+    index = event.get("output_index", 0)
+    return {"type": kind, "item_id": item_id, "output_index": index, "content_index": 0, "part": part}
+
+
+def _call_events(added: dict[str, Any]) -> list[dict[str, Any]]:
+    """A function call, whose arguments come whole with its first event."""
+    item, arguments = added["item"], added["item"].get("arguments") or ""
+    place = {"item_id": item.get("id"), "output_index": added.get("output_index", 0)}
+    kind = "response.function_call_arguments"
+    return [
+        {**added, "item": {**item, "arguments": "", "status": "in_progress"}},
+        {"type": f"{kind}.delta", **place, "delta": arguments},
+        {"type": f"{kind}.done", **place, "arguments": arguments, "name": item.get("name")},
+    ]
 
 
 def _search_call(item: dict[str, Any]) -> dict[str, Any]:

@@ -126,15 +126,25 @@ def test_perplexitys_own_reckoning_is_the_cost() -> None:
     assert read_perplexity_usage({"input_tokens": 10, "output_tokens": 2}) == Usage(10, 2)
 
 
+def mended(kind: str, **content: Any) -> list[dict[str, Any]]:
+    return PROVIDERS["perplexity"].mend_event({"type": f"response.{kind}", **content}, "openai_responses")
+
+
 def test_what_is_perplexitys_own_becomes_what_the_dialect_has() -> None:
-    mend = PROVIDERS["perplexity"].mend
-    assert mend({"type": "response.reasoning.search_queries"}, "openai_responses") is None
-    assert mend({"type": "response.output_item.done", "item": {"type": "sandbox_results"}}, "openai_responses") is None
-    cancelled = mend({"type": "response.cancelled", "response": {"object": "response"}}, "openai_responses")
-    assert cancelled is not None
-    assert cancelled["type"] == "response.failed"
+    assert mended("reasoning.search_queries") == []
+    assert mended("output_item.done", item={"type": "sandbox_results"}) == []
+    assert mended("cancelled", response={})[0]["type"] == "response.failed"
     found = {"type": "search_results", "queries": ["q"], "results": [{"url": "https://e.org", "title": "E"}]}
-    item = mend({"type": "response.output_item.done", "item": found}, "openai_responses")
-    assert item is not None
-    assert item["item"]["type"] == "web_search_call"
-    assert item["item"]["action"]["sources"] == [{"type": "url", "url": "https://e.org"}]
+    (event,) = mended("output_item.done", item=found)
+    assert event["item"]["type"] == "web_search_call"
+    assert event["item"]["action"]["sources"] == [{"type": "url", "url": "https://e.org"}]
+
+
+def test_perplexitys_events_get_the_ones_that_the_dialect_has_around_them() -> None:
+    kinds = [event["type"] for event in mended("output_item.added", item={"type": "message", "id": "m", "content": []})]
+    assert kinds == ["response.output_item.added", "response.content_part.added"]
+    _, done = mended("output_text.done", item_id="m", text="Hi")
+    assert (done["type"], done["part"]["text"]) == ("response.content_part.done", "Hi")
+    call = {"type": "function_call", "id": "f", "call_id": "c", "name": "n", "arguments": "{}"}
+    added, delta, finished = mended("output_item.added", item=call)
+    assert (added["item"]["arguments"], delta["delta"], finished["arguments"]) == ("", "{}", "{}")

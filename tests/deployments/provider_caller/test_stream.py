@@ -271,8 +271,21 @@ async def test_bytes_that_make_no_whole_event_are_silence(provider: Any, opened:
 
 
 async def test_a_caller_who_reads_slowly_is_not_the_providers_silence(opened: Any) -> None:
-    received = b""
-    async for item in (await opened(HELLO, WORLD, FINISH, DONE, idle_timeout=0.05)).events():
-        received += item
-        await asyncio.sleep(0.12)
-    assert received == HELLO + WORLD + FINISH + DONE
+    read = asyncio.Event()
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in (HELLO, WORLD):
+            await response.write(piece)
+            await asyncio.sleep(0.01)
+        await read.wait()
+        await response.write(FINISH + DONE)
+        return response
+
+    events = (await opened(script, idle_timeout=0.05)).events()
+    assert await anext(events) + await anext(events) == HELLO + WORLD
+    await asyncio.sleep(0.15)
+    read.set()
+    assert await anext(events) == FINISH + DONE
+    await events.aclose()
