@@ -243,6 +243,59 @@ async def test_cancelled_calls_ask_for_nothing_or_give_it_back(bench: Any) -> No
     assert await bench.counter(id) == (0, 1)
 
 
+async def test_a_call_that_is_cancelled_while_redis_admits_it_is_given_back(bench: Any) -> None:
+    id = await bench.budget(1000)
+    replica = await bench.replica()
+    await replica.admission.admit(bench.claim(1))
+    ask, asked = replica.admission._asking.ask, asyncio.Event()
+
+    async def slowly_heard(*of: Any) -> Any:
+        await ask(*of)
+        asked.set()
+        await asyncio.sleep(30)
+
+    replica.admission._asking.ask = slowly_heard  # type: ignore[method-assign]
+    task = asyncio.create_task(replica.admission.admit(bench.claim(10)))
+    await asyncio.wait_for(asked.wait(), 10)
+    task.cancel()
+    await asyncio.wait([task])
+    assert await bench.counter(id) == (0, 11)
+    await replica.settle()
+    assert await bench.counter(id) == (0, 1)
+
+
+async def test_a_counter_that_is_made_leaves_out_what_is_committed_and_not_yet_settled(bench: Any) -> None:
+    id = await bench.budget(100)
+    replica = await bench.replica(settle_every=3600)
+    await replica.call(bench.claim(60), 45)
+    await replica.ledger._flush()
+    assert await bench.ledger() == 45
+    await bench.wipe_redis()
+    await replica.admission._upkeep.look()
+    await replica.admission.admit(bench.claim(40))
+    assert await bench.counter(id) == (0, 100)
+    await replica.settle()
+    assert await bench.counter(id) == (45, 40)
+
+
+async def test_rows_that_another_replica_has_written_and_settled_are_not_charged_again(
+    bench: Any, postgres_proxy: Any
+) -> None:
+    id = await bench.budget(1000)
+    cut_off, other = await bench.replica(database_url=postgres_proxy.url), await bench.replica()
+    await cut_off.call(bench.claim(1), 1)
+    await cut_off.settle()
+    await postgres_proxy.cut()
+    await cut_off.call(bench.claim(10), 9)
+    await cut_off.ledger.drain()
+    await other.ledger.reconciler.reconcile(audit=False)
+    assert await bench.counter(id) == (10, 0)
+    await postgres_proxy.mend()
+    await cut_off.settle()
+    assert await bench.counter(id) == (10, 0)
+    assert await bench.ledger() == 10
+
+
 async def test_a_redis_that_forgot_the_scripts_gets_them_again(bench: Any) -> None:
     await bench.budget(1000)
     replica = await bench.replica()
