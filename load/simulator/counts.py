@@ -27,8 +27,8 @@ _FIELDS = (
 @dataclass(slots=True, eq=False)
 class Call:
     """One call to a provider from its arrival to its end. `emitted`: bytes of whole events that carried output.
-    `begun`: its answer has started. `state`: `open`, `completed`, `refused` (an error before anything was
-    generated), `broken` (ended by its fault), `cancelled` (the client left)."""
+    `begun`: its answer has started. `state`: `open`, `completed`, `refused` (the connection was, or the answer is an
+    error), `broken` (ended by its fault), `cancelled` (the client left)."""
 
     provider: str
     model: str
@@ -48,15 +48,15 @@ class Call:
     def bill(self) -> tuple[int, int, int, int]:
         """Input in total, of it cached and written to the cache, and output tokens that the provider charges.
 
-        A whole answer and a stream whose usage was stated are charged in full. A stream that ended before is charged
-        for its prompt and for the tokens that it had sent; what was cached counts only where it had been stated. All
-        else costs nothing.
+        An answer that states an error, and a connection that is refused, cost nothing. Any other call was taken: its
+        prompt is charged, and the tokens that it has sent; what was cached counts only where it was stated. A whole
+        answer that arrived and a stream whose usage was stated are charged in full.
         """
         tokens = self.input
+        if self.state == "refused":
+            return 0, 0, 0, 0
         if self.state == "completed" or self.states_usage:
             return tokens.total, tokens.cached, tokens.written, self.output
-        if not (self.begun and self.stream):
-            return 0, 0, 0, 0
         output = tokens_of(self.emitted)
         if self.states_input:
             return tokens.total, tokens.cached, tokens.written, output

@@ -108,6 +108,7 @@ _POSTS: tuple[tuple[Provider, str, str, str, Dialect | None], ...] = (
     (ANTHROPIC, "/messages", "messages", "anthropic_messages", _MESSAGES),
     (ANTHROPIC, "/messages/count_tokens", "count_tokens", "anthropic_count", _MESSAGES),
     (GROQ, "/chat/completions", "chat", "groq_chat", _GROQ_CHAT),
+    (GROQ, "/responses", "responses", "groq_responses", _RESPONSES),
     (GEMINI, "/chat/completions", "chat", "gemini_chat", _CHAT),
     (PERPLEXITY, "/v1/agent", "responses", "perplexity_agent", _AGENT),
     (PERPLEXITY, "/v1/responses", "responses", "perplexity_agent", _AGENT),

@@ -34,6 +34,8 @@ class RequestType:
     lenient: bool = False
 
 
+# Groq answers "property ... is unsupported" to these.
+_NOT_GROQ = frozenset({"include", "previous_response_id", "prompt", "prompt_cache_key", "safety_identifier"})
 _STREAM_OPTIONS = {"stream_options": ChatCompletionStreamOptionsParam | None}
 # https://platform.claude.com/docs/en/api/migration-2026-10-21: gone since then, still there for the version before.
 _SAMPLING = {"temperature": float, "top_p": float, "top_k": int}
@@ -54,6 +56,7 @@ REQUESTS: dict[str, RequestType] = {
     "anthropic_messages@2023-06-01": RequestType(MessageCreateParams, also=_SAMPLING),
     "anthropic_count": RequestType(MessageCountTokensParams),
     "groq_chat": RequestType(GroqCreateParams, also=_STREAM_OPTIONS),
+    "groq_responses": RequestType(ResponseCreateParams, without=_NOT_GROQ),
     "gemini_chat": RequestType(CompletionCreateParams, also={"extra_body": dict[str, Any]}, without=_NOT_GEMINI),
     "perplexity_agent": RequestType(AgentRequest),
     "perplexity_sonar": RequestType(CompletionCreateParams, lenient=True),
@@ -68,6 +71,7 @@ REPLIES: dict[str, tuple[Any, Any]] = {
     "perplexity_sonar": (ChatCompletion, ChatCompletionChunk),
     "groq_chat": (GroqCompletion, GroqChunk),
     "openai_responses": (Response, ResponseStreamEvent),
+    "groq_responses": (Response, ResponseStreamEvent),
     "anthropic_messages": (Message, RawMessageStreamEvent),
     "anthropic_count": (MessageTokensCount, None),
     "openai_embeddings": (CreateEmbeddingResponse, None),
@@ -133,7 +137,9 @@ def _tightened(schema: Any) -> Any:
     """The same schema with lists where the SDK says `Iterable`, which would be checked only when somebody iterates, and
     without room for unknown fields."""
     if isinstance(schema, dict):
-        inner = {key: _tightened(value) for key, value in schema.items() if key != "metadata"}
+        # A schema has a type; the fields of one are a dictionary too, and one of them may be called `metadata`.
+        dropped = {"metadata"} if isinstance(schema.get("type"), str) else set()
+        inner = {key: _tightened(value) for key, value in schema.items() if key not in dropped}
         if inner.get("type") == "generator":
             inner["type"] = "list"
         elif inner.get("type") == "typed-dict":

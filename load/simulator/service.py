@@ -42,12 +42,13 @@ class Exchange:
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """An answer that can be given many times: what is charged for it, and its bytes but for the number of the call.
-    whole: with its head; empty for a stream."""
+    ready: all of it, with its head. whole: its body; empty for a stream."""
 
     model: str
     reply: Reply
     output: int
     steps: int
+    ready: bytes
     whole: bytes = b""
     stream: RenderedStream | None = None
 
@@ -125,9 +126,10 @@ class Service:
         wrong = refusal(provider, prompt, fault)
         if wrong is not None:
             return self._refused(provider, wrong, call)
-        taken = None if fault is None else _instead(fault, call)
-        if taken is not None:
-            return Exchange(call, playback=taken)
+        call.input = InputTokens(prompt.tokens)
+        instead = None if fault is None else _instead(fault, call)
+        if instead is not None:
+            return Exchange(call, playback=instead)
         if route.dialect is None:
             return self._embedded(provider, prompt, body, fault, call)
         prompt.reasons |= provider.model(prompt.model).reasons and body.get("reasoning_effort") != "none"
@@ -148,12 +150,12 @@ class Service:
             prompt.top_logprobs,
             prompt.searches,
         )
-        whole, stream = b"", None
+        output, steps = generation.output_tokens, generation.steps
         if prompt.stream:
             stream = self._render.stream(route.schema, dialect, reply)
-        else:
-            whole = self._render.whole(route.schema, dialect, reply)
-        return Prepared(prompt.model, reply, generation.output_tokens, generation.steps, whole, stream)
+            return Prepared(prompt.model, reply, output, steps, STREAM_HEAD + stream.chunked, stream=stream)
+        whole = self._render.whole(route.schema, dialect, reply)
+        return Prepared(prompt.model, reply, output, steps, json_answer(200, whole), whole)
 
     def _played(self, route: Route, prepared: Prepared, fault: Fault | None, call: Call) -> Exchange:
         self._serial += 1
@@ -162,12 +164,12 @@ class Service:
         first, interval = self.latency.times(call.provider, call.model)
         if stream is None:
             wait = first + interval * (prepared.steps - 1)
-            data = numbered(prepared.whole, serial)
             if fault is None:
-                return Exchange(call, ready=json_answer(200, data), wait=wait)
+                return Exchange(call, numbered(prepared.ready, serial), wait=wait)
+            data = numbered(prepared.whole, serial)
             return _torn(call, data, orjson.dumps(self._failed(route, prepared)), fault, wait)
         if fault is None and not first and not interval:
-            return Exchange(call, ready=STREAM_HEAD + numbered(stream.chunked, serial))
+            return Exchange(call, numbered(prepared.ready, serial))
         assert route.dialect is not None
         error = error_content(route.provider.errors, REFUSALS["500"])
         begun = fault is not None and fault.name == "error_mid"
@@ -197,7 +199,6 @@ class Service:
         self, provider: Provider, prompt: Prompt, body: dict[str, Any], fault: Fault | None, call: Call
     ) -> Exchange:
         self._serial += 1
-        call.input = InputTokens(prompt.tokens)
         wait, _ = self.latency.times(provider.name, prompt.model)
         data = embeddings.answer(body, prompt)
         if fault is None:
@@ -237,13 +238,13 @@ def _asked(model: str, headers: Headers) -> Fault | None:
 def _instead(fault: Fault, call: Call) -> Playback | None:
     """Of the faults that take the place of the answer; None for the others."""
     if fault.name == "refuse":
-        return Playback(iter(()), "reset", "broken")
+        return Playback(iter(()), "reset", "refused")
     if fault.name == "stall_before":
         return Playback(iter(()), "hang", None)
     if fault.name == "html":
         return Playback(iter((Write(PROXY_PAGE),)), state="refused")
     if fault.name == "empty":
-        return Playback(iter((Write(empty_answer(stream=call.stream)),)), state="refused")
+        return Playback(iter((Write(empty_answer(stream=call.stream)),)), state="broken")
     return None
 
 

@@ -1,5 +1,6 @@
 """What the provider would charge, counted by hand."""
 
+import asyncio
 import contextlib
 
 import anthropic
@@ -38,15 +39,31 @@ async def test_a_stream_that_breaks_is_charged_for_its_prompt_and_what_it_had_se
     assert charged(bill(sim, request_id)) == (HELLO_TOKENS, 0, 0, output)
 
 
-@pytest.mark.parametrize("fault", ["error_200", "html", "empty", "503"])
-async def test_a_stream_that_fails_before_anything_was_generated_costs_nothing(openai_client, sim, request_id, fault):
+@pytest.mark.parametrize(
+    ("fault", "prompt"), [("error_200", 0), ("html", 0), ("503", 0), ("refuse", 0), ("empty", HELLO_TOKENS)]
+)
+async def test_a_stream_that_states_an_error_costs_nothing_and_one_that_brings_nothing_its_prompt(
+    openai_client, sim, request_id, fault, prompt
+):
     with contextlib.suppress(openai.APIError):
         await drain(
             await openai_client.chat.completions.create(
                 model=f"gpt-4o!{fault}", messages=HELLO, stream=True, extra_headers=named(request_id)
             )
         )
-    assert charged(bill(sim, request_id)) == (0, 0, 0, 0)
+    assert charged(bill(sim, request_id)) == (prompt, 0, 0, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", ["stall_before", "stall_first"])
+async def test_a_silent_provider_has_taken_the_prompt(openai_client, sim, request_id, fault, stream):
+    with pytest.raises((openai.APITimeoutError, TimeoutError)):
+        async with asyncio.timeout(0.2):
+            opened = await openai_client.chat.completions.create(
+                model=f"gpt-4o!{fault}", messages=HELLO, stream=stream, extra_headers=named(request_id)
+            )
+            await drain(opened)
+    assert charged(bill(sim, request_id)) == (HELLO_TOKENS, 0, 0, 0)
 
 
 async def test_what_was_cached_counts_in_a_broken_stream_where_it_had_been_stated(anthropic_client, sim, request_id):
@@ -60,13 +77,18 @@ async def test_what_was_cached_counts_in_a_broken_stream_where_it_had_been_state
     assert charged(bill(sim, request_id)) == (2005, 0, 2000, 2)
 
 
-@pytest.mark.parametrize("model", [f"{SONNET}!529", f"{SONNET}!empty", f"{SONNET}!garbled", f"{SONNET}!refuse"])
-async def test_a_whole_answer_that_did_not_arrive_costs_nothing(anthropic_client, sim, request_id, model):
+@pytest.mark.parametrize(
+    ("fault", "prompt"),
+    [("529", 0), ("refuse", 0), ("empty", HELLO_TOKENS), ("garbled", HELLO_TOKENS), ("cut_mid_event", HELLO_TOKENS)],
+)
+async def test_a_whole_answer_that_did_not_arrive_costs_its_prompt_unless_it_states_an_error(
+    anthropic_client, sim, request_id, fault, prompt
+):
     with pytest.raises((anthropic.APIError, ValueError)):
         await anthropic_client.messages.create(
-            model=model, max_tokens=50, messages=HELLO, extra_headers=named(request_id)
+            model=f"{SONNET}!{fault}", max_tokens=50, messages=HELLO, extra_headers=named(request_id)
         )
-    assert charged(bill(sim, request_id)) == (0, 0, 0, 0)
+    assert charged(bill(sim, request_id)) == (prompt, 0, 0, 0)
 
 
 async def test_a_client_that_leaves_pays_for_what_was_sent(openai_client, sim, request_id):

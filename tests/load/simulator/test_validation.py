@@ -9,12 +9,14 @@ from tests.load.simulator.conftest import HELLO
 CHAT = {"model": "gpt-4o", "messages": HELLO}
 MESSAGE = {"model": "claude-sonnet-5-5", "max_tokens": 5, "messages": HELLO}
 BAD_PART = [{"role": "user", "content": [{"type": "text", "txt": "hi"}]}]
+UNKNOWN_PART = [{"role": "user", "content": "x", "cache_control": {"type": "ephemeral"}}]
 BAD_IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/bmp", "data": "aGk="}}
 
 INVALID = [
     ("openai", "/chat/completions", CHAT | {"temprature": 1}, "temprature"),
     ("openai", "/chat/completions", CHAT | {"temperature": "1"}, "temperature"),
     ("openai", "/chat/completions", CHAT | {"max_tokens": 1.5}, "max_tokens"),
+    ("openai", "/chat/completions", CHAT | {"messages": UNKNOWN_PART}, "messages.0.cache_control"),
     ("openai", "/chat/completions", CHAT | {"messages": BAD_PART}, "messages.0.content.0.t"),
     ("openai", "/chat/completions", CHAT | {"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
     ("openai", "/chat/completions", CHAT | {"messages": [{"role": "usr", "content": "x"}]}, "messages.0.role"),
