@@ -24,14 +24,12 @@ from deployments.provider_caller.estimate import Delivered, asked
 from deployments.provider_caller.providers.base import Provider
 from deployments.provider_caller.refusals import stated_failure
 from deployments.provider_caller.sse import Event, EventSplitter, parse_events
-from deployments.provider_caller.stream_watch import WATCHES
+from deployments.provider_caller.stream_watch import WATCHES, is_good_end
 from deployments.provider_caller.translators.matrix import StreamTranslator
 from kit.errors import DeadlineError, PenstockError, UpstreamError
 
 _CLOSING_GRACE = 0.05
 """Seconds that a provider gets to end its response after its last event, so that the connection can be used again."""
-
-_ENDS = frozenset({"message_stop", "response.completed", "response.incomplete"})
 
 _SEQUENCE = re.compile(rb'"sequence_number"\s*:\s*(\d+)')
 
@@ -169,7 +167,7 @@ class HttpStream:
         """What stands for the end of a stream that was closed without one."""
         rest = self._splitter.pending
         stripped = rest.strip()
-        if _is_end(stripped):  # Only its empty line is missing.
+        if is_good_end(stripped):  # Only its empty line is missing.
             self._splitter = EventSplitter()
             return stripped + b"\n\n"
         closing = None if stripped else self._watch.closing()
@@ -284,18 +282,6 @@ def _cut_short(provider: Provider, rest: bytes) -> Exception:
     if isinstance(content, dict) and content.get("error"):
         return _StatedError(stated_failure(provider, content["error"]))
     return UpstreamError(f"{provider.name} ended its answer before it was complete.")
-
-
-def _is_end(block: bytes) -> bool:
-    """Whether lines without an empty line after them are all the same the event that ends a stream well."""
-    event = next(parse_events(block + b"\n\n"), None)
-    if event is None:
-        return False
-    try:
-        content = None if event.data == b"[DONE]" else orjson.loads(event.data)
-    except orjson.JSONDecodeError:
-        return False
-    return content is None or (isinstance(content, dict) and content.get("type") in _ENDS)
 
 
 def _written(event: Event) -> bytes:

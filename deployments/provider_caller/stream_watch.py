@@ -14,6 +14,7 @@ from deployments.provider_caller.sse import Event, event_at, parse_events
 from deployments.provider_caller.usage import UsageReader
 
 _DONE = b"[DONE]"
+_ENDS = frozenset({"message_stop", "response.completed", "response.incomplete"})
 
 
 class StreamWatch:
@@ -248,6 +249,18 @@ WATCHES: dict[Dialect, type[StreamWatch]] = {
     "openai_responses": ResponsesWatch,
     "anthropic_messages": MessagesWatch,
 }
+
+
+def is_good_end(block: bytes) -> bool:
+    """Whether lines without an empty line after them are all the same the event that ends a stream well."""
+    event = next(parse_events(block + b"\n\n"), None)
+    if event is None:
+        return False
+    try:
+        content = None if event.data == b"[DONE]" else orjson.loads(event.data)
+    except orjson.JSONDecodeError:
+        return False
+    return content is None or (isinstance(content, dict) and content.get("type") in _ENDS)
 
 
 def _is_role_only(choice: Any) -> bool:
