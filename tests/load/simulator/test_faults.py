@@ -191,7 +191,7 @@ async def test_a_whole_answer_that_is_torn(sim, request_id):
     assert not garbled.broken
     assert not is_json(garbled.body.decode())
     assert (await ask(sim, CHAT, "cut_mid_event", stream=False, request_id=request_id)).broken
-    assert bill(sim, request_id)["input"] == 0
+    assert bill(sim, request_id)["state"] == "broken"
 
 
 async def test_a_fault_may_be_asked_for_in_the_model_or_the_message(sim, request_id):
