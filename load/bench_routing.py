@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--day", type=Path, default=DAY, help="questions, {text, operation} a line")
     parser.add_argument("--rounds", type=int, default=3, help="how often each question is asked (default 3)")
     parser.add_argument("--baseline", default=BASELINE, help=f"the one model (default {BASELINE})")
-    parser.add_argument("--time-scale", type=float, default=0.1, help="of the providers' clock (default 0.1)")
+    parser.add_argument("--time-scale", type=float, default=0.25, help="of the providers' clock (default 0.25)")
     parser.add_argument("--connections", type=int, default=8, help="questions at a time (default 8)")
     parser.add_argument("--seed", type=int, default=1, help="of orders and latencies (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
