@@ -31,7 +31,8 @@ def test_a_run_against_a_server_writes_a_table_json_and_a_plot(upstream, tmp_pat
     file, plot = tmp_path / "new" / "figures.json", tmp_path / "figures.png"
     done = bench(
         "--url", upstream.url, "--simulator-url", upstream.url, "--key", "any", "--seconds", "0.2",
-        "--profiles", "inline", "--paths", "direct,chat,direct-stream,chat-stream", "--json", str(file), "--plot", str(plot),
+        "--profiles", "inline", "--paths", "direct,chat,direct-stream,chat-stream",
+        "--json", str(file), "--plot", str(plot),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "profile inline" in done.stdout
