@@ -15,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.protocols import (
     CachedAnswer,
     CacheKey,
+    CallerHealth,
     Embeddings,
     ModelInfo,
     Passage,
@@ -140,6 +141,11 @@ class ProviderCallerClient(StageClient):
             async for batch in batches:
                 for item in batch:
                     yield item
+
+    async def health(self) -> CallerHealth:
+        """See the Protocol."""
+        result: CallerHealth = await self._call("health")
+        return result
 
 
 class RemoteCache(StageClient):

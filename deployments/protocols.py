@@ -207,6 +207,19 @@ class Router(Protocol):
         ...
 
 
+class RouterInProcess(Router, Protocol):
+    """The router as its callers hold it: it also answers what needs no hop."""
+
+    def needs_vector(self, request: RouteRequest) -> bool:
+        """Whether the question's sentence vector would help to route it."""
+        ...
+
+    def variant(self, account: Account) -> str:
+        """Names what `auto` means for a caller now: policy, tenant's settings, usable models, arms of experiments. An
+        answer that was kept under another variant is not this caller's."""
+        ...
+
+
 # --- provider caller --------------------------------------------------------------------------------------------
 
 
@@ -245,6 +258,8 @@ class Usage:
     output_tokens: int
     cached_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_long_tokens: int = 0
+    """Of `cache_write_tokens`, those that the provider keeps for its long time, which costs more."""
     cost: int | None = None
     estimated: bool = False
 
@@ -252,7 +267,8 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class ProviderReply:
     """body: a complete answer in the caller's dialect. usage: of all attempts together. failure: what went wrong with
-    the routed target where a fallback answered. limits: `x-ratelimit-*` headers, what is left of the caller's limits."""
+    the routed target where a fallback answered. limits: `x-ratelimit-*` headers: what is left of the
+    caller's."""
 
     body: bytes
     provider: str
@@ -284,6 +300,15 @@ class StreamEnd:
 StreamItem = StreamStart | bytes | StreamEnd
 
 
+@dataclass(frozen=True, slots=True)
+class CallerHealth:
+    """What does not work in full, each with a sentence for people. providers: by id, those that have been failing."""
+
+    limits: str | None = None
+    ledger: str | None = None
+    providers: Mapping[str, str] = field(default_factory=dict)
+
+
 class ProviderCaller(Protocol):
     """Gets the answer from a provider."""
 
@@ -298,6 +323,10 @@ class ProviderCaller(Protocol):
         An error before the first byte is raised; after it the stream carries an error event and no clean end.
         Closing the iterator ends the upstream call, and what was used is accounted.
         """
+        ...
+
+    async def health(self) -> CallerHealth:
+        """How one replica finds its money and its providers."""
         ...
 
 
@@ -342,6 +371,6 @@ class Stages:
     embedder: Embedder
     retriever: Retriever
     reranker: Reranker
-    router: Router
+    router: RouterInProcess
     provider_caller: ProviderCaller
     cache: Cache

@@ -1,8 +1,8 @@
 """The generic cell rate algorithm in Redis: a limit per minute or per day as one number per key.
 
 The number is the theoretical arrival time (TAT): when all that was taken would have come at the allowed rate. A request
-fits when its TAT is at most a whole burst ahead of now (https://brandur.org/rate-limiting; ITU-T I.371). One round trip,
-atomic, and a key expires by itself once it says nothing any more. Times are Redis's own, so that replicas agree.
+fits when its TAT is at most a whole burst ahead of now (https://brandur.org/rate-limiting; ITU-T I.371). One round
+trip, atomic, and a key expires by itself once it says nothing any more. Times are Redis's own, so that replicas agree.
 """
 
 from dataclasses import dataclass

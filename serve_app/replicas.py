@@ -15,6 +15,7 @@ from deployments.coalesce import coalesced
 from deployments.protocols import (
     CachedAnswer,
     CacheKey,
+    CallerHealth,
     Embeddings,
     ModelInfo,
     Passage,
@@ -108,6 +109,10 @@ class ProviderCallerReplica(StageReplica):
         async with contextlib.aclosing(coalesced(self.stage.stream(request))) as batches:
             async for batch in batches:
                 yield batch
+
+    async def health(self) -> CallerHealth:
+        """See the Protocol."""
+        return await self.stage.health()  # type: ignore[no-any-return]
 
 
 class CacheReplica(StageReplica):

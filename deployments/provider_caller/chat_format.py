@@ -47,7 +47,7 @@ def completion(answer: ExtractiveAnswer, usage: Usage) -> bytes:
     message = {"role": "assistant", "content": answer.text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     return orjson.dumps(
-        _head("chat.completion") | {"choices": [choice], "usage": _stated(usage), "penstock": _grounds(answer)}
+        _head("chat.completion") | {"choices": [choice], "usage": _stated(usage), "penstock": grounds(answer)}
     )
 
 
@@ -57,7 +57,7 @@ def chunks(answer: ExtractiveAnswer, usage: Usage, *, include_usage: bool) -> It
     for position, quote in enumerate(_quotes(answer.text)):
         delta = {"role": "assistant", "content": quote} if position == 0 else {"content": quote}
         yield _event(head | {"choices": [_choice(delta, None)]})
-    yield _event(head | {"choices": [_choice({}, "stop")], "penstock": _grounds(answer)})
+    yield _event(head | {"choices": [_choice({}, "stop")], "penstock": grounds(answer)})
     if include_usage:
         yield _event(head | {"choices": [], "usage": _stated(usage)})
     yield DONE
@@ -80,7 +80,8 @@ def _stated(usage: Usage) -> dict[str, int]:
     return {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens, "total_tokens": total}
 
 
-def _grounds(answer: ExtractiveAnswer) -> dict[str, Any]:
+def grounds(answer: ExtractiveAnswer) -> dict[str, Any]:
+    """The object `penstock` of an answer."""
     citations = [{"passage": quote.passage, "text": quote.text} for quote in answer.quotes]
     return {"answered": answer.answered, "citations": citations}
 

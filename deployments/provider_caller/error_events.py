@@ -18,7 +18,9 @@ def error_event(dialect: Dialect, message: str, code: str, *, sequence_number: i
         error = {"type": _MESSAGES_TYPES.get(code, "api_error"), "message": message}
         return b"event: error\ndata: " + orjson.dumps({"type": "error", "error": error}) + b"\n\n"
     if dialect == "openai_responses":
-        event = {"type": "error", "code": code.lower(), "message": message, "param": None}
+        stated = {"type": "upstream_error", "code": code.lower(), "message": message, "param": None}
+        # Stated twice: OpenAI documents the flat fields, and its Python client raises by the nested ones only.
+        event = {**stated, "type": "error", "error": stated}
         return b"event: error\ndata: " + orjson.dumps({**event, "sequence_number": sequence_number}) + b"\n\n"
     stated = {"message": message, "type": "upstream_error", "param": None, "code": code.lower()}
     return b"data: " + orjson.dumps({"error": stated}) + b"\n\n"

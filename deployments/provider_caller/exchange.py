@@ -22,7 +22,7 @@ from deployments.provider_caller.catalogue import LOCAL
 from deployments.provider_caller.estimate import asked
 from deployments.provider_caller.money.admission import Admission
 from deployments.provider_caller.money.errors import BudgetExceededError
-from deployments.provider_caller.money.estimate import cost_bound, output_bound, prompt_bound, prompt_tokens
+from deployments.provider_caller.money.estimate import output_bound, prompt_bound, prompt_tokens
 from deployments.provider_caller.money.hold import Hold
 from deployments.provider_caller.money.lease import Claim, Lease
 from deployments.provider_caller.money.ledger import Ledger
@@ -188,15 +188,8 @@ class Exchange:
             assumed=bounds.assumed_prompt,
         )
         rates = price.rates(prompt)
-        written = None if rates.cache_write is None else -(-rates.cache_write // 1)
-        bound = cost_bound(
-            rates.input,
-            rates.output,
-            None if written is None else int(written),
-            prompt,
-            self._output_bound(provider, model),
-        )
-        return None if bound is None else bound + price.request
+        output = self._output_bound(provider, model)
+        return prompt * rates.dearest_prompt + output * rates.output + price.request
 
     # --- one attempt --------------------------------------------------------------------------------------------
 
@@ -328,6 +321,7 @@ class Exchange:
             output_tokens=sum(usage.output_tokens for usage in self._used),
             cached_tokens=sum(usage.cached_tokens for usage in self._used),
             cache_write_tokens=sum(usage.cache_write_tokens for usage in self._used),
+            cache_write_long_tokens=sum(usage.cache_write_long_tokens for usage in self._used),
             cost=None if None in costs else sum(cost for cost in costs if cost is not None),
             estimated=any(usage.estimated for usage in self._used),
         )

@@ -36,7 +36,8 @@ class LocalClient:
         answer, usage = await self._answer(call, _request(call, translate))
         body = chat_format.completion(answer, usage)
         if translate is not None:
-            body = orjson.dumps(translate.reply(orjson.loads(body), call.content))
+            translated = translate.reply(orjson.loads(body), call.content)
+            body = orjson.dumps({**translated, "penstock": chat_format.grounds(answer)})
         return Completed(body, usage)
 
     async def open(self, endpoint: Endpoint, call: Call) -> "LocalStream":
@@ -47,7 +48,9 @@ class LocalClient:
         options = request.get("stream_options")
         asked = isinstance(options, dict) and bool(options.get("include_usage"))
         chunks = chat_format.chunks(answer, usage, include_usage=asked or translate is not None)
-        return LocalStream(chunks, usage, translate.stream(call.content) if translate else None)
+        if translate is None:
+            return LocalStream(chunks, usage)
+        return LocalStream(_translated(chunks, translate.stream(call.content), chat_format.grounds(answer)), usage)
 
     async def _answer(self, call: Call, request: Mapping[str, Any]) -> tuple[ExtractiveAnswer, Usage]:
         chat_format.refuse_unsupported(request, call.passages)
@@ -58,26 +61,19 @@ class LocalClient:
 class LocalStream:
     """Implements OpenStream: all events are at hand."""
 
-    def __init__(self, chunks: Iterator[bytes], usage: Usage, translate: StreamTranslator | None) -> None:
+    def __init__(self, chunks: Iterator[bytes], usage: Usage) -> None:
         self._chunks = chunks
-        self._translate = translate
         self.usage: Usage | None = usage
         self.complete = False
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """A quoted sentence each, the finish, the usage if asked for, the end."""
         for chunk in self._chunks:
-            item = chunk if self._translate is None else self._translated(self._translate, chunk)
-            if item:
-                yield item
+            yield chunk
         self.complete = True
 
     async def close(self) -> None:
         """Nothing is held."""
-
-    @staticmethod
-    def _translated(translate: StreamTranslator, chunk: bytes) -> bytes:
-        return translate.end() if chunk == chat_format.DONE else translate.feed(list(parse_events(chunk)))
 
 
 def _translator(call: Call) -> Translator | None:
@@ -86,3 +82,24 @@ def _translator(call: Call) -> Translator | None:
 
 def _request(call: Call, translate: Translator | None) -> Mapping[str, Any]:
     return call.content if translate is None else translate.request(call.content, model=call.model)
+
+
+def _translated(chunks: Iterator[bytes], translate: StreamTranslator, grounds: Mapping[str, Any]) -> Iterator[bytes]:
+    for chunk in chunks:
+        ended = chunk == chat_format.DONE
+        item = _grounded(translate.end(), grounds) if ended else translate.feed(list(parse_events(chunk)))
+        if item:
+            yield item
+
+
+def _grounded(closing: bytes, grounds: Mapping[str, Any]) -> bytes:
+    """The closing events, of which the one that sums the answer up says what it rests on."""
+    written = []
+    for event in parse_events(closing):
+        content = orjson.loads(event.data)
+        if event.type == b"message_delta":
+            content["penstock"] = grounds
+        elif event.type in (b"response.completed", b"response.incomplete"):
+            content["response"]["penstock"] = grounds
+        written.append(b"event: " + event.type + b"\ndata: " + orjson.dumps(content) + b"\n\n")
+    return b"".join(written)

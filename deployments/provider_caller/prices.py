@@ -4,6 +4,7 @@ Prices are nano-dollars per token ($1 per million tokens is 1000). A few are not
 and a call's cost is rounded once, half up, to a whole nano-dollar.
 """
 
+import math
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -19,13 +20,19 @@ from kit.settings import Section
 
 
 class Rates(Section):
-    """Nano-dollars per token. cached_input: read from the provider's cache. cache_write: written to it. None: as
-    `input`."""
+    """Nano-dollars per token. cached_input: read from the provider's cache. cache_write: written to it for its short
+    time, cache_write_long: for its long one. None: as `input`, and `cache_write_long` as `cache_write`."""
 
     input: int = Field(ge=0)
     output: int = Field(ge=0)
     cached_input: Decimal | None = Field(None, ge=0)
     cache_write: Decimal | None = Field(None, ge=0)
+    cache_write_long: Decimal | None = Field(None, ge=0)
+
+    @property
+    def dearest_prompt(self) -> int:
+        """The most that one token of a prompt can cost, rounded up."""
+        return max(self.input, *(math.ceil(rate or 0) for rate in (self.cache_write, self.cache_write_long)))
 
 
 class Tier(Rates):
@@ -56,8 +63,10 @@ class Price(Rates):
         if not cached and not written:
             return whole
         read_rate = rates.input if rates.cached_input is None else rates.cached_input
-        write_rate = rates.input if rates.cache_write is None else rates.cache_write
-        total = whole + cached * Decimal(read_rate) + written * Decimal(write_rate)
+        write_rate = Decimal(rates.input if rates.cache_write is None else rates.cache_write)
+        long_rate = write_rate if rates.cache_write_long is None else rates.cache_write_long
+        long = min(usage.cache_write_long_tokens, written)
+        total = whole + cached * Decimal(read_rate) + (written - long) * write_rate + long * long_rate
         return int(total.to_integral_value(ROUND_HALF_UP))
 
 

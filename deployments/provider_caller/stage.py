@@ -11,7 +11,7 @@ import orjson
 from redis.asyncio import Redis
 
 from deployments.measure import measured
-from deployments.protocols import Embedder, ProviderReply, ProviderRequest, StreamItem
+from deployments.protocols import CallerHealth, Embedder, ProviderReply, ProviderRequest, StreamItem
 from deployments.provider_caller.catalogue import Catalogue
 from deployments.provider_caller.config import ProviderCallerConfig
 from deployments.provider_caller.credentials import Credentials
@@ -23,9 +23,16 @@ from deployments.provider_caller.money.admission import Admission
 from deployments.provider_caller.money.ledger import Ledger
 from deployments.provider_caller.reach import ModelOf, Reach, no_models
 from deployments.provider_caller.resilience.attempts import Attempts
+from deployments.provider_caller.resilience.targets import OPERATOR
 from kit.egress import EgressRules
 from kit.errors import UnavailableError, ValidationError
 from kit.postgres import Databases
+
+_TROUBLES = {
+    "open": "It has been failing ({} failures within a minute) and is left alone for a while.",
+    "half_open": "It has been failing ({} failures within a minute); single calls are trying it.",
+    "broken_key": "It refuses this platform's key.",
+}
 
 
 class ProviderCallerStage:
@@ -102,6 +109,20 @@ class ProviderCallerStage:
         async with aclosing(self._exchange(request, stream=True).stream()) as items:
             async for item in items:
                 yield item
+
+    async def health(self) -> CallerHealth:
+        """See ProviderCaller.health."""
+        limits, ledger = self.admission.state(), self.ledger.state()
+        failing = {}
+        if self._attempts is not None:
+            for (provider, owner), health in self._attempts.states().items():
+                if owner == OPERATOR and health.state != "closed":
+                    failing[provider] = _TROUBLES[health.state].format(health.failures)
+        return CallerHealth(
+            limits=None if limits.healthy else limits.message,
+            ledger=None if ledger.healthy else ledger.message,
+            providers=failing,
+        )
 
     def _exchange(self, request: ProviderRequest, *, stream: bool) -> Exchange:
         if self._desk is None:

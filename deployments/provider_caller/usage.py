@@ -30,7 +30,15 @@ def read_messages_usage(stated: Any) -> Usage | None:
     if not isinstance(fresh, int) and not isinstance(output, int):
         return None
     read, written = count(stated.get("cache_read_input_tokens")), count(stated.get("cache_creation_input_tokens"))
-    return Usage(count(fresh) + read + written, count(output), cached_tokens=read, cache_write_tokens=written)
+    lasting = stated.get("cache_creation")
+    hour = count(lasting.get("ephemeral_1h_input_tokens")) if isinstance(lasting, dict) else 0
+    return Usage(
+        input_tokens=count(fresh) + read + written,
+        output_tokens=count(output),
+        cached_tokens=read,
+        cache_write_tokens=written,
+        cache_write_long_tokens=min(hour, written),
+    )
 
 
 USAGE_READERS: Mapping[Dialect, UsageReader] = {

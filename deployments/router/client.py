@@ -60,8 +60,7 @@ class RouterClient:
         return is_auto(request.model) and bool(request.question.strip()) and at_once(request, self._words) is None
 
     def variant(self, account: Account) -> str:
-        """Names what `auto` means for a caller now: policy, tenant's settings, usable models, arms of experiments. An
-        answer that was kept under another variant is not this caller's."""
+        """See RouterInProcess.variant."""
         return self._state.variant(account)
 
     async def route(self, request: RouteRequest) -> Route:

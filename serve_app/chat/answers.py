@@ -68,6 +68,8 @@ class Answer:
     operation: str
     reason: str
     passages: tuple[Passage, ...]
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """`x-ratelimit-*` headers."""
 
     @property
     def cost_usd(self) -> float | None:
@@ -81,6 +83,7 @@ class Answer:
             "x-penstock-model": self.model,
             "x-penstock-cache": self.cache,
             "x-penstock-route-reason": header_text(self.reason),
+            **self.limits,
         }
         if self.cost is not None:
             headers["x-penstock-cost-usd"] = f"{self.cost / NANO:.9f}"

@@ -1,20 +1,22 @@
 """Which chat requests may be answered from the exact cache, and under which key."""
 
+from collections.abc import Callable
+
 from deployments.cache.config import CacheConfig
 from deployments.cache.key import answer_key
 from deployments.cache.policy import CachePolicy
-from deployments.protocols import CacheKey
+from deployments.protocols import Account, CacheKey
 from deployments.router.decide import is_auto
 from serve_app.chat.answers import Ask
 from serve_app.chat.prompt import PROMPT_VERSION
 
 
 class AnswerKeys:
-    """Keys of one replica. policy_version: of the routing policy, which decides what `auto` means."""
+    """Keys of one replica. variant: what `auto` means for a caller now; see RouterInProcess.variant."""
 
-    def __init__(self, config: CacheConfig, policy_version: str) -> None:
+    def __init__(self, config: CacheConfig, variant: Callable[[Account], str]) -> None:
         self._policy = CachePolicy(config) if config.enabled else None
-        self._policy_version = policy_version
+        self._variant = variant
 
     def cacheable(self, ask: Ask) -> bool:
         """Whether an answer of before may be given: one choice, and as the caller says or else the policy admits."""
@@ -33,7 +35,7 @@ class AnswerKeys:
         return answer_key(
             tenant=ask.tenant,
             model=ask.model,
-            policy_version=f"{self._policy_version}:{ask.operation}" if is_auto(ask.model) else None,
+            policy_version=f"{self._variant(ask.account)}:{ask.operation}" if is_auto(ask.model) else None,
             messages=[ask.chat.dialect, *ask.chat.conversation],
             sampling=ask.chat.options(),
             prompt_version=PROMPT_VERSION if grounded else None,

@@ -13,7 +13,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 import orjson
 
@@ -42,15 +41,6 @@ from serve_app.http.errors import bad_field
 from serve_app.http.sse import close
 
 
-@runtime_checkable
-class Foresight(Protocol):
-    """What a router in this process can tell before it is asked."""
-
-    def needs_vector(self, request: RouteRequest) -> bool:
-        """Whether the question's vector would help to route it."""
-        ...
-
-
 class ChatService:
     """Answers chat requests. One instance per replica."""
 
@@ -64,7 +54,6 @@ class ChatService:
         rag_enabled: bool,
     ) -> None:
         self._stages = stages
-        self._foresight = stages.router if isinstance(stages.router, Foresight) else None
         self._context = context
         self._keys = keys
         self._background = background
@@ -110,6 +99,7 @@ class ChatService:
             operation=plan.route.operation,
             reason=_reason(plan, reply.failure),
             passages=plan.passages,
+            limits=reply.limits,
         )
         if key:
             self._keep(ask, plan, answer)
@@ -142,6 +132,7 @@ class ChatService:
             operation=plan.route.operation,
             reason=_reason(plan, start.failure),
             passages=plan.passages,
+            limits=start.limits,
         )
         tail = Tail()
         return AnswerStream(answer, self._relay(ask, plan, answer, items, tail), tail)
@@ -178,15 +169,10 @@ class ChatService:
         if ask.collection is not None:
             return await self._plan_grounded(ask, ask.collection)
         request = _route_request(ask)
-        if self._needs_vector(request):
+        if self._stages.router.needs_vector(request):
             request = replace(request, vector=(await self._stages.embedder.embed([ask.question])).sentences[0])
         route = await self._stages.router.route(request)
         return Plan(route, system=_instruction(ask, route))
-
-    def _needs_vector(self, request: RouteRequest) -> bool:
-        if self._foresight is not None:
-            return self._foresight.needs_vector(request)
-        return is_auto(request.model) and bool(request.question.strip())
 
     async def _plan_grounded(self, ask: Ask, collection: str) -> Plan:
         embeddings = await self._context.embed(ask.question)

@@ -27,7 +27,8 @@ class Health(BaseModel):
 
 
 class DetailedHealth(Health):
-    """With every component: database, redis, vector_store, each configured provider by its id."""
+    """With every component: database, redis, vector_store, limits (rate limits and budgets), ledger, each configured
+    provider by its id."""
 
     uptime_seconds: float
     components: dict[str, Component]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
+from deployments.protocols import CallerHealth, ProviderCaller
 from deployments.provider_caller.catalogue import LOCAL, Catalogue
 from kit.errors import PenstockError, UnavailableError
 from kit.redis import redis_answers
@@ -30,8 +31,14 @@ class HealthService:
     """Looks at every component at once. One instance per replica."""
 
     def __init__(
-        self, repository: HealthRepository, redis: "Redis", catalogue: Catalogue, context: ContextService
+        self,
+        repository: HealthRepository,
+        redis: "Redis",
+        catalogue: Catalogue,
+        context: ContextService,
+        provider_caller: ProviderCaller,
     ) -> None:
+        self._provider_caller = provider_caller
         self._repository = repository
         self._redis = redis
         self._context = context
@@ -79,8 +86,26 @@ class HealthService:
             "vector_store": self._vector_store,
         }
         checks |= {id: provider.check for id, provider in self._providers.items()}
-        components = await asyncio.gather(*(_measured(check) for check in checks.values()))
-        return {**dict(zip(checks, components, strict=True)), LOCAL: Component(status="healthy", models=1)}
+        measured, money = await asyncio.gather(
+            asyncio.gather(*(_measured(check) for check in checks.values())), self._money()
+        )
+        components = dict(zip(checks, measured, strict=True))
+        for id, trouble in money.providers.items():
+            if id in components and components[id].status == "healthy":
+                components[id].status, components[id].message = "degraded", trouble
+        return {
+            **components,
+            LOCAL: Component(status="healthy", models=1),
+            "limits": _in_full(money.limits),
+            "ledger": _in_full(money.ledger),
+        }
+
+    async def _money(self) -> CallerHealth:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                return await self._provider_caller.health()
+        except (PenstockError, TimeoutError):
+            return CallerHealth(limits=_UNKNOWN, ledger=_UNKNOWN)
 
     async def _database(self) -> Component:
         await self._repository.ping()
@@ -99,6 +124,13 @@ class HealthService:
                 documents += summary.documents
                 chunks += summary.chunks
         return Component(status="healthy", documents=documents, chunks=chunks)
+
+
+_UNKNOWN = "The provider caller does not answer now."
+
+
+def _in_full(trouble: str | None) -> Component:
+    return Component(status="healthy") if trouble is None else Component(status="degraded", message=trouble)
 
 
 class _Provider:

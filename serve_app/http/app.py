@@ -65,6 +65,7 @@ EXPOSED_HEADERS = (
     "idempotency-replayed",
     "retry-after",
     "x-should-retry",
+    *(f"x-ratelimit-{figure}-{unit}" for figure in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
 
 
@@ -119,7 +120,7 @@ def create_app(
     )
     catalogue = Catalogue(settings.provider_caller)
     rag_enabled = settings.server.rag_enabled
-    keys = AnswerKeys(settings.cache, _policy_version(settings, catalogue))
+    keys = AnswerKeys(settings.cache, stages.router.variant)
     chat = ChatService(stages, context, keys, background, rag_enabled=rag_enabled)
     providers = ProvidersService(stages.router, stages.embedder, context, settings.embedder)
     egress = EgressRules.of(settings.egress.tenant_hosts)
@@ -136,7 +137,7 @@ def create_app(
         load_policy(settings.router.policy),
         {COMPATIBLE, *(state.id for state in catalogue.states())},
     )
-    health = HealthService(HealthRepository(databases), redis, catalogue, context)
+    health = HealthService(HealthRepository(databases), redis, catalogue, context, stages.provider_caller)
 
     def gateway(router: ASGIApp) -> ASGIApp:
         idempotent = Idempotency(router, redis=redis, claim_seconds=settings.server.request_timeout + CLAIM_MARGIN)
@@ -192,9 +193,3 @@ def _usage(settings: Settings, databases: Databases, redis: Redis) -> APIRouter:
         BudgetService(RuleRepository(databases, "budgets"), balances),
         LimitService(RuleRepository(databases, "rate_limits")),
     )
-
-
-def _policy_version(settings: Settings, catalogue: Catalogue) -> str:
-    """What `auto` means: the routing policy and the providers that it may choose from."""
-    usable = ",".join(state.id for state in catalogue.states() if state.available)
-    return f"{load_policy(settings.router.policy).version}:{usable}"

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from deployments.protocols import ProviderReply, ProviderRequest, StreamEnd, StreamItem, StreamStart, Usage
+from deployments.protocols import (
+    CallerHealth,
+    ProviderReply,
+    ProviderRequest,
+    StreamEnd,
+    StreamItem,
+    StreamStart,
+    Usage,
+)
 from deployments.provider_caller.call import Call, Endpoint
 from deployments.provider_caller.local_client import LocalClient
 from deployments.provider_caller.refusals import ContextWindowError
@@ -42,6 +50,11 @@ class ScriptedProvider:
     seen: list[ProviderRequest] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    trouble: CallerHealth = field(default_factory=CallerHealth)
+
+    async def health(self) -> CallerHealth:
+        return self.trouble
 
     async def complete(self, request: ProviderRequest) -> ProviderReply:
         self.seen.append(request)

@@ -144,16 +144,6 @@ def output_bound(content: Mapping[str, Any], dialect: Dialect, model_max: int | 
     return (assumed if model_max is None else model_max) * max(n, 1)
 
 
-def cost_bound(
-    input_price: int | None, output_price: int | None, cache_write_price: int | None, prompt: int, output: int
-) -> int | None:
-    """The most nano-dollars a call can cost; None where a price is unknown. Prices: nano-dollars per token. A prompt
-    may be billed as written to the cache, which is dearer than plain input."""
-    if input_price is None or output_price is None:
-        return None
-    return prompt * max(input_price, cache_write_price or 0) + output * output_price
-
-
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from deployments.protocols import CallerHealth
 from deployments.provider_caller.catalogue import Catalogue
 from deployments.provider_caller.config import ProviderCallerConfig
 from kit.postgres import Databases
@@ -14,6 +15,15 @@ from serve_app.health.service import HealthService
 CLOSED = "127.0.0.1:9"
 
 
+class Caller:
+    """A provider caller that says what a test sets."""
+
+    found = CallerHealth()
+
+    async def health(self) -> CallerHealth:
+        return self.found
+
+
 @pytest.fixture
 def health(services: Any) -> Any:
     """Makes a health service over servers that may not be there."""
@@ -22,7 +32,8 @@ def health(services: Any) -> Any:
         databases = Databases(database or services.database_url, 4)
         context = ContextService(databases, embedder=None, retriever=None, reranker=None, candidates=1)  # type: ignore[arg-type]
         catalogue = Catalogue(ProviderCallerConfig(**config))
-        return HealthService(HealthRepository(databases), redis_client(redis or services.redis_url), catalogue, context)
+        cache = redis_client(redis or services.redis_url)
+        return HealthService(HealthRepository(databases), cache, catalogue, context, Caller())  # type: ignore[arg-type]
 
     return make
 
@@ -42,7 +53,7 @@ async def test_the_detailed_form_names_every_component(api: Any, path: str) -> N
     response = await api.client.get(path, headers={"authorization": ""})
     assert response.status_code == 200
     report = response.json()
-    assert report["components"].keys() == {"database", "redis", "vector_store", "local"}
+    assert report["components"].keys() == {"database", "redis", "vector_store", "local", "limits", "ledger"}
     assert report["components"]["database"].keys() == {"status", "latency_ms"}
     assert report["components"]["vector_store"]["documents"] >= 0
     assert report["uptime_seconds"] >= 0
@@ -88,3 +99,24 @@ async def test_metrics_are_open_to_listed_addresses_only(api: Any, run_api: Any)
     async with run_api(metrics_allow=[]) as closed:
         assert (await closed.client.get("/metrics", headers={"authorization": ""})).status_code == 401
         assert (await closed.client.get("/metrics")).status_code == 200
+
+
+async def test_what_the_provider_caller_finds_is_said(health: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = CallerHealth(limits="Redis is lost.", ledger="3 rows wait.")
+    monkeypatch.setattr(Caller, "found", found)
+    report = await health().detailed()
+    assert report.status == "degraded"
+    assert (report.components["limits"].status, report.components["limits"].message) == ("degraded", "Redis is lost.")
+    assert (report.components["ledger"].status, report.components["ledger"].message) == ("degraded", "3 rows wait.")
+
+
+async def test_a_provider_that_fails_is_degraded_though_its_server_accepts_connections(
+    health: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setattr(Caller, "found", CallerHealth(providers={"openai": "It has been failing."}))
+    report = await health(base_urls={"openai": f"http://127.0.0.1:{port}/v1"}).detailed()
+    server.close()
+    assert report.components["openai"].status == "degraded"
+    assert report.components["openai"].message == "It has been failing."
