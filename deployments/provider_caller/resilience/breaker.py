@@ -18,16 +18,19 @@ from deployments.provider_caller.resilience.counts import SlidingCounts
 State = Literal["closed", "open", "half_open"]
 Command = Literal["open", "close"]
 
+_A_MOMENT = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What one replica has to tell. counts: (age in seconds, successes, failures). run: failures since the last
-    success; `fresh`: such a success was among them. wait: seconds an opened breaker stays so. ended: trials that are
-    over."""
+    success; `fresh`: such a success was among them, and a moment ago. open: the state, for a Redis that has forgotten
+    it. wait: seconds an open breaker stays so. ended: trials that are over."""
 
     counts: tuple[tuple[float, int, int], ...]
     run: int
     fresh: bool
+    open: bool
     command: Command | None
     wait: float
     trips: int
@@ -49,18 +52,20 @@ class Record:
 class _Tally:
     """Outcomes in order: counts of a window, and the failures since the last success."""
 
-    __slots__ = ("counts", "fresh", "run")
+    __slots__ = ("counts", "run", "success_at")
 
     def __init__(self, window: float) -> None:
         self.counts = SlidingCounts(window)
         self.run = 0
-        self.fresh = False
+        self.success_at: float | None = None
 
     def then(self, later: "_Tally") -> None:
         """Take in what came after."""
         self.counts.merge(later.counts)
-        self.run = later.run if later.fresh else self.run + later.run
-        self.fresh = self.fresh or later.fresh
+        if later.success_at is None:
+            self.run += later.run
+        else:
+            self.run, self.success_at = later.run, later.success_at
 
 
 class Breaker:
@@ -101,7 +106,7 @@ class Breaker:
         """An ordinary call was answered. One that began before the breaker opened says nothing new."""
         if not self._open:
             self._pending.counts.add(now, 1, 0)
-            self._pending.run, self._pending.fresh = 0, True
+            self._pending.run, self._pending.success_at = 0, now
 
     def failed(self, now: float) -> bool:
         """An ordinary call failed. Whether the breaker opened by it."""
@@ -163,7 +168,9 @@ class Breaker:
         report = Report(
             counts=tuple(pending.counts.by_age(now)),
             run=pending.run,
-            fresh=pending.fresh,
+            # Successes of a quiet time came before the failures that others have told since.
+            fresh=pending.success_at is not None and now - pending.success_at <= _A_MOMENT,
+            open=self._open,
             command=self._command,
             wait=max(0.0, self._until - now),
             trips=self._trips,
@@ -224,7 +231,7 @@ class Breaker:
         for tally in (self._shared, self._sending, self._pending):
             if tally is None:
                 continue
-            run = tally.run if tally.fresh else run + tally.run
+            run = run + tally.run if tally.success_at is None else tally.run
             good, bad = tally.counts.totals(now)
             answered, failures = answered + good, failures + bad
         return run, failures, failures + max(0, answered)

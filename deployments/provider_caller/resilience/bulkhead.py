@@ -41,7 +41,7 @@ class Bulkhead:
         except BaseException:
             if turn.done() and not turn.cancelled():
                 self.release()  # The slot came in the moment in which the wait ended.
-            else:
+            elif turn in self._waiting:  # `release` passes over turns that were given up.
                 self._waiting.remove(turn)
             raise
 

@@ -31,11 +31,18 @@ class RedisGuard:
         """The command's answer; None where Redis is lost. The command itself must not answer None."""
         if self._clock() < self._lost_until:
             return None
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await command()
         except (RedisError, OSError) as error:  # TimeoutError is an OSError.
             self._lose(error)
+            answer = None
+        if task and task.cancelling() > cancelled:
+            # redis-py uses asyncio.wait_for, which loses a cancellation on Python 3.11 (python/cpython#86296).
+            raise asyncio.CancelledError
+        if answer is None:
             return None
         if self._known_lost:
             self._known_lost = False

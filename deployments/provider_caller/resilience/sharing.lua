@@ -42,6 +42,7 @@ end
 
 for name, report in pairs(told.reports) do
     local raw = redis.call('HGET', KEYS[1], name)
+    if not raw and report.open then report.command = 'open' end
     local record = apply(raw and cjson.decode(raw) or new_record(), report)
     redis.call('HSET', KEYS[1], name, cjson.encode(record))
 end

@@ -143,6 +143,7 @@ def _report(report: Report) -> dict[str, Any]:
         "counts": [(age * 1000, good, bad) for age, good, bad in report.counts],
         "run": report.run,
         "fresh": report.fresh,
+        "open": report.open,
         "command": report.command,
         "wait": report.wait * 1000,
         "trips": report.trips,
