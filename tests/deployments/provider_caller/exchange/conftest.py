@@ -1,19 +1,27 @@
 """The provider caller in front of the simulator, with the real Postgres and Redis."""
 
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import pytest
 
-from deployments.protocols import Account, ProviderRequest
+from deployments.protocols import Account, ProviderReply, ProviderRequest, StreamEnd, StreamStart
 from deployments.provider_caller.config import ProviderCallerConfig
 from deployments.provider_caller.stage import ProviderCallerStage
 from kit.errors import PenstockError
 from kit.ids import uuid7
 from kit.postgres import Databases
 from load.simulator.process import SimulatorProcess, simulator
+from tests.simulated import MODELS, provider_caller_settings, simulated_name
+
+SILENCE = 0.6
+"""Seconds without an event after which these stages give a stream up."""
+ACCOUNT = Account("default", "u1", "k1")
+_BILLED = ("input", "cached", "cache_write", "output")
+_RECORDED = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens")
 
 
 class NoEmbedder:
@@ -23,17 +31,68 @@ class NoEmbedder:
         raise AssertionError("nothing should be embedded")
 
 
-MODELS = {
-    "openai": "gpt-4o",
-    "anthropic": "claude-sonnet-5-5",
-    "groq": "openai/gpt-oss-120b",
-    "google": "gemini-3.8-flash",
-    "perplexity": "sonar",
-}
-DIALECTS = ("openai_chat", "openai_responses", "anthropic_messages")
-ACCOUNT = Account("default", "u1", "k1")
-FOLDERS = {"google": "gemini"}
-"""The simulator's names of providers where they differ from ours."""
+@dataclass
+class Answered:
+    """What came of a request: a reply, or a stream's start, events and end, or an error."""
+
+    reply: ProviderReply | None = None
+    start: StreamStart | None = None
+    body: bytes = b""
+    end: StreamEnd | None = None
+    error: PenstockError | None = None
+
+
+@dataclass
+class Desk:
+    """A running stage, the simulator behind it, and what both have written down."""
+
+    stage: ProviderCallerStage
+    simulated: SimulatorProcess
+    databases: Databases
+
+    async def run(self, request: ProviderRequest) -> Answered:
+        """The whole way of a request."""
+        answered = Answered()
+        try:
+            if not orjson.loads(request.body).get("stream"):
+                answered.reply = await self.stage.complete(request)
+                return answered
+            async for item in self.stage.stream(request):
+                if isinstance(item, bytes):
+                    answered.body += item
+                elif isinstance(item, StreamStart):
+                    answered.start = item
+                else:
+                    answered.end = item
+        except PenstockError as error:
+            answered.error = error
+        return answered
+
+    async def rows(self, request: ProviderRequest) -> list[dict[str, Any]]:
+        """The ledger's, attempt by attempt."""
+        await self.stage.ledger.drain()
+        statement = "SELECT * FROM usage_ledger WHERE request_id = $1 ORDER BY attempt"
+        return [
+            dict(row) for row in await self.databases.pool("penstock_t_default").fetch(statement, request.request_id)
+        ]
+
+    def bills(self, request: ProviderRequest) -> list[dict[str, Any]]:
+        """The simulator's."""
+        return [bill for bill in self.simulated.bills() if bill["request_id"] == request.request_id]
+
+    def queue(self, provider: str, *faults: str | None) -> None:
+        """Let a provider's next calls fail in these ways."""
+        self.simulated.control(faults={simulated_name(provider): {"queue": list(faults)}})
+
+
+def recorded(rows: Sequence[dict[str, Any]]) -> list[tuple[int, ...]]:
+    """Tokens of each attempt by the ledger: input, cached, written to the cache, output."""
+    return sorted(tuple(row[name] for name in _RECORDED) for row in rows)
+
+
+def billed(bills: Sequence[dict[str, Any]]) -> list[tuple[int, ...]]:
+    """The same by the simulator."""
+    return sorted(tuple(bill[name] for name in _BILLED) for bill in bills)
 
 
 @pytest.fixture(scope="package")
@@ -47,28 +106,6 @@ def _as_new(simulated: SimulatorProcess) -> None:
     simulated.control(reset="all")
 
 
-def config_for(simulated: SimulatorProcess) -> ProviderCallerConfig:
-    return ProviderCallerConfig.model_validate(
-        {
-            "keys": dict.fromkeys(MODELS, "sk-secret"),
-            "base_urls": {name: simulated.base_url(FOLDERS.get(name, name)) for name in MODELS},
-            "idle_timeout": 0.4,
-            "resilience": {
-                # The clocks of production, quicker; breakers stay shut, for each test sees its own failures.
-                "retry": {"first_wait": 0.01, "longest_wait_before_fallback": 0.2, "budget_share": 1.0},
-                "first_token": {"least": 0.4, "most": 0.4, "default": 0.4},
-                "breaker": {
-                    "consecutive_failures": 100_000,
-                    "window_failures": 100_000,
-                    "key_refusals": 100_000,
-                    "broken_key_seconds": 0.001,
-                },
-                "queue": {"longest_pause": 0.01},
-            },
-        }
-    )
-
-
 @pytest.fixture(scope="package")
 async def databases(services: Any) -> AsyncIterator[Databases]:
     opened = Databases(services.database_url, 8)
@@ -77,33 +114,50 @@ async def databases(services: Any) -> AsyncIterator[Databases]:
 
 
 @pytest.fixture(scope="package")
-async def stage(simulated: SimulatorProcess, databases: Databases, redis: Any) -> AsyncIterator[ProviderCallerStage]:
-    made = ProviderCallerStage(config_for(simulated), NoEmbedder(), redis, databases)  # type: ignore[arg-type]
-    await made.start()
-    await warm_up(made)
-    yield made
-    await made.close()
+def start_desk(simulated: SimulatorProcess, databases: Databases, redis: Any) -> Any:
+    """Starts a stage with settings of its own; see `provider_caller_settings`."""
+
+    @asynccontextmanager
+    async def start(*, silence: float = SILENCE, **settings: Any) -> AsyncIterator[Desk]:
+        config = ProviderCallerConfig.model_validate(provider_caller_settings(simulated, silence=silence, **settings))
+        stage = ProviderCallerStage(config, NoEmbedder(), redis, databases)  # type: ignore[arg-type]
+        await stage.start()
+        try:
+            yield Desk(stage, simulated, databases)
+        finally:
+            await stage.close()
+
+    return start
 
 
-async def warm_up(stage: ProviderCallerStage) -> None:
-    """The simulator builds what it judges requests by when it first needs it: slower than the limits of these tests."""
-    for _ in range(2):
-        for provider in MODELS:
-            for dialect in DIALECTS:
-                for stream in (False, True):
-                    await answered(stage, request_to([provider], dialect=dialect, stream=stream, timeout=10))
+@pytest.fixture(scope="package")
+async def desk(start_desk: Any) -> AsyncIterator[Desk]:
+    """The stage of most tests."""
+    async with start_desk() as started:
+        yield started
 
 
-async def answered(stage: ProviderCallerStage, request: ProviderRequest) -> None:
-    with contextlib.suppress(PenstockError):
-        if orjson.loads(request.body)["stream"]:
-            async for _ in stage.stream(request):
-                pass
-        else:
-            await stage.complete(request)
+Budget = Callable[[int], Awaitable[Account]]
 
 
-Ask = Callable[..., ProviderRequest]
+@pytest.fixture
+async def budget(databases: Databases, desk: Desk) -> AsyncIterator[Budget]:
+    """Gives an API key a hard budget of so many nano-dollars; the account that is bound by it."""
+    made: list[str] = []
+
+    async def make(amount: int) -> Account:
+        key = uuid7().hex
+        made.append(key)
+        await databases.control.execute(
+            "INSERT INTO budgets (id, tenant_id, scope, subject, amount_nano, period, mode) "
+            "SELECT $1, id, 'key', $2, $3, 'day', 'hard' FROM tenants WHERE slug = 'default'",
+            *(uuid7(), key, amount),
+        )
+        await desk.stage.admission.refresh()
+        return Account("default", "u1", key)
+
+    yield make
+    await databases.control.execute("DELETE FROM budgets WHERE subject = ANY($1)", made)
 
 
 def content_of(dialect: str, question: str, **fields: Any) -> dict[str, Any]:
@@ -115,8 +169,7 @@ def content_of(dialect: str, question: str, **fields: Any) -> dict[str, Any]:
 
 
 def request_to(
-    providers: Sequence[str] = ("openai",),
-    *,
+    *providers: str,
     dialect: str = "openai_chat",
     question: str = "Where does the water go?",
     timeout: float = 5,
@@ -134,8 +187,3 @@ def request_to(
         operation="chat",
         reason="test",
     )
-
-
-@pytest.fixture
-def ask() -> Ask:
-    return lambda *providers, **fields: request_to(providers or ("openai",), **fields)
