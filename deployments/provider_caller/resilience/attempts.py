@@ -26,7 +26,7 @@ from redis.asyncio import Redis
 from deployments.provider_caller.resilience.attempt import Attempt, Course, Once
 from deployments.provider_caller.resilience.config import ResilienceConfig
 from deployments.provider_caller.resilience.context_window import fitting, larger
-from deployments.provider_caller.resilience.failures import CONTEXT_LENGTH, judge
+from deployments.provider_caller.resilience.failures import CONTEXT_LENGTH, NotAskedError, judge
 from deployments.provider_caller.resilience.gate import GateKey, Gates
 from deployments.provider_caller.resilience.health import ProviderHealth, health_of
 from deployments.provider_caller.resilience.hedge import Hedges
@@ -146,9 +146,10 @@ class Attempts:
             try:
                 return await self._try(course, target, others, discard, hedge=failure is None)
             except PenstockError as error:
-                if course.attempts == before and failure is not None:
-                    raise failure from error  # Passed over this time: what it had failed with says more.
-                if course.attempts == before:
+                passed_over = course.attempts == before or isinstance(error, NotAskedError)
+                if passed_over and failure is not None:
+                    raise failure from error  # What it had failed with says more.
+                if passed_over:
                     raise
                 made, failure = made + 1, error
             verdict, fallback = judge(failure), self._at_hand(others)
