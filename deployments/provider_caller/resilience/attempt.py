@@ -166,7 +166,7 @@ class Attempt:
             granted = await self._sharing.try_trial(gate.key)
         finally:
             if not granted:
-                gate.breaker.abandoned()
+                gate.breaker.not_granted()
         if not granted:
             raise busy
         note_transition(gate.key, "half_open")

@@ -151,6 +151,10 @@ class Breaker:
         self._ended += 1
         self._quiet = False
 
+    def not_granted(self) -> None:
+        """The other replicas have as many trials as may be: this one did not begin."""
+        self.trials -= 1
+
     @property
     def decided(self) -> bool:
         """Whether the others do not know this state yet."""

@@ -53,12 +53,15 @@ class Probes:
         untried = breaker.state(now) == "half_open" and now - breaker.reopens >= self._config.interval
         if not untried or not breaker.try_trial():
             return
-        well: bool | None = None
+        granted, well = False, None
         try:
-            if await self._sharing.try_trial(gate.key):
+            granted = await self._sharing.try_trial(gate.key)
+            if granted:
                 well = await self._answers(target)
         finally:
-            if well is None:
+            if not granted:
+                breaker.not_granted()
+            elif well is None:
                 breaker.abandoned()
             elif breaker.tried(self._clock(), well=well):
                 note_transition(gate.key, "closed" if well else "open")

@@ -29,12 +29,12 @@ local function apply(record, report)
     drop_trials(record, report.ended)
     if report.command == 'close' then
         local closed = new_record()
+        closed.trials = record.trials
         if not record.open then closed.since = record.since end
         record = closed
     elseif report.command == 'open' and not (record.open and record.until_ms > now) then
         if not record.open then record.since = now end
         record.open, record.until_ms, record.trips = true, now + report.wait, report.trips
-        record.trials = {}
     end
     record.told = now
     return record

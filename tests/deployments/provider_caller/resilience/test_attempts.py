@@ -214,6 +214,16 @@ def test_an_attempt_that_outlasts_the_deadline_is_cancelled() -> None:
     within(test, a=[Step(100)])
 
 
+def test_once_the_time_is_over_that_is_the_error_and_it_names_what_failed_before() -> None:
+    async def test(world: World) -> None:
+        error = await world.fails(A, B, C, within=3)
+        assert isinstance(error, DeadlineError)
+        assert error.message == "The time for this request is over. Before: it failed with status 500"
+        assert world.provider.order == "aab"
+
+    within(test, a=failing(failed), b=[Step(100)])
+
+
 def test_an_attempt_that_hung_for_long_counts_against_its_provider_and_a_short_deadline_does_not() -> None:
     async def test(world: World) -> None:
         for _ in range(6):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
-from deployments.provider_caller.resilience.config import ResilienceConfig
+from deployments.provider_caller.resilience.config import BreakerConfig, ResilienceConfig
 from deployments.provider_caller.resilience.gate import Gates
 from deployments.provider_caller.resilience.pauses import Pauses
 from deployments.provider_caller.resilience.redis_guard import RedisGuard
@@ -19,7 +19,7 @@ from kit.redis import redis_client
 from tests.deployments.provider_caller.resilience.redises import ClockedRedis
 
 KEY = ("openai", "operator")
-CONFIG = ResilienceConfig(redis_pause=0)
+CONFIG = ResilienceConfig(redis_pause=0, breaker=BreakerConfig(trial_seconds=3600))
 
 
 class Clock:
@@ -230,7 +230,7 @@ class Breakers(RuleBasedStateMachine):
         if self.wait(replica.sharing.try_trial(KEY)):
             self.trials.append((replica, self.clock(), replica.redis.lost))
         else:
-            replica.breaker.abandoned()
+            replica.breaker.not_granted()
 
     @precondition(lambda self: self.trials)
     @rule(result=st.sampled_from([True, False, None]), data=st.data())
@@ -270,6 +270,7 @@ class Breakers(RuleBasedStateMachine):
     @invariant()
     def trials_are_bounded(self) -> None:
         assert all(0 <= replica.breaker.trials <= 2 for replica in self.replicas)
+        assert sum(not lost for _, _, lost in self.trials) <= 2, "more trials of all replicas than may be"
 
 
 async def _awaited(work: Any) -> Any:
