@@ -38,6 +38,7 @@ def provider_caller_settings(
         "keys": dict.fromkeys(MODELS, KEY),
         "base_urls": {name: base_url(simulated, name) for name in MODELS},
         "idle_timeout": silence,
+        "money": {"rebuild_pause": 0},
         "resilience": {
             "retry": {"first_wait": 0.01, "longest_wait_before_fallback": 0.2, "budget_share": 1.0, **(retry or {})},
             "first_token": {"least": silence, "most": silence, "default": silence},

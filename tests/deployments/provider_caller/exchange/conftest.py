@@ -1,6 +1,6 @@
 """The provider caller in front of the simulator, with the real Postgres and Redis."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -174,12 +174,13 @@ def request_to(
     question: str = "Where does the water go?",
     timeout: float = 5,
     account: Account = ACCOUNT,
+    models: Mapping[str, str] = MODELS,
     **fields: Any,
 ) -> ProviderRequest:
     """A request whose targets are a model of each provider."""
     return ProviderRequest(
         account=account,
-        targets=tuple((provider, MODELS[provider]) for provider in providers),
+        targets=tuple((provider, models[provider]) for provider in providers),
         dialect=dialect,  # type: ignore[arg-type]
         body=orjson.dumps(content_of(dialect, question, **fields)),
         request_id=f"req-{uuid7().hex}",
