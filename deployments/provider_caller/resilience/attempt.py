@@ -15,6 +15,7 @@ from deployments.provider_caller.resilience.failures import (
     CANCELLED,
     DEADLINE,
     KEY_REFUSED,
+    NOT_ASKED,
     RATE_LIMITED,
     SPENT,
     NotAskedError,
@@ -73,7 +74,8 @@ class Attempt:
         self._clock = clock
 
     async def make(self, course: Course[T], target: Target, *, fallback: Callable[[], bool]) -> Outcome[T]:
-        """Raises NotAskedError where the target is passed over, DeadlineError, StallError, or what the attempt raises.
+        """Raises NotAskedError where the target is passed over, DeadlineError, StallError, or what the attempt raises;
+        an attempt that finds out itself that it must not be made raises NotAskedError, too.
 
         fallback: whether a healthy one is at hand; where it is, nothing waits for a provider's pause to end.
         """
@@ -207,8 +209,8 @@ class Attempt:
         hung = verdict is DEADLINE and lasted >= self._config.breaker.stalled_answer
         at_fault = verdict.breaker or hung
         now = self._clock()
-        if trial and verdict is DEADLINE and not hung:
-            gate.breaker.abandoned()
+        if trial and (verdict is NOT_ASKED or (verdict is DEADLINE and not hung)):
+            gate.breaker.abandoned()  # Nothing was heard of the provider.
         elif trial:
             if gate.breaker.tried(now, well=not at_fault):
                 note_transition(gate.key, "open" if at_fault else "closed")

@@ -327,6 +327,17 @@ def test_a_cancelled_trial_frees_its_place() -> None:
     within(test, a=[*failing(failed, 5)[:5], Step(1)])
 
 
+def test_a_trial_that_was_not_made_after_all_says_nothing_of_the_provider() -> None:
+    async def test(world: World) -> None:
+        for _ in range(3):
+            await world.run()
+        await asyncio.sleep(16)
+        assert (await world.run()).target is B
+        assert world.attempts.states()["a", "operator"].state == "half_open"
+
+    within(test, a=[*failing(failed, 5)[:5], Step(0.01, lambda: NotAskedError("the budget does not cover it"))])
+
+
 def test_429_never_opens_a_breaker() -> None:
     async def test(world: World) -> None:
         for _ in range(10):
