@@ -79,14 +79,14 @@ async def test_without_a_fallback_nobody_else_is_asked(desk: Desk) -> None:
 async def test_a_fallback_that_the_budget_does_not_cover_is_passed_over(desk: Desk, budget: Budget) -> None:
     """1,000 tokens of gpt-oss-120b cost at most 0.0006 dollars, of Sonnet 0.01."""
     account = await budget(1_000_000)
-    desk.queue("groq", *["500"] * 3)
-    request = request_to("groq", "anthropic", account=account, max_completion_tokens=1000)
+    terms: dict[str, Any] = {"account": account, "max_completion_tokens": 1000}
+    request = request_to("groq", "anthropic", question="Well? [[500]]", **terms)
     answered = await desk.run(request)
     assert isinstance(answered.error, UpstreamError)
     assert {provider for provider, _ in outcomes(await desk.rows(request))} == {"groq"}
     assert {bill["provider"] for bill in desk.bills(request)} == {"groq"}
 
-    request = request_to("groq", account=account, max_completion_tokens=1000)
+    request = request_to("groq", **terms)
     assert (await desk.run(request)).reply is not None  # What was held for the failed call was given back.
 
 
