@@ -75,15 +75,13 @@ class HttpClient:
     async def complete(self, endpoint: Endpoint, call: Call) -> Completed:
         """The provider's whole answer, and the usage it states, else an estimate."""
         request = self._request(endpoint, call)
-        response: aiohttp.ClientResponse | None = None
         try:
             async with asyncio.timeout(call.timeout):
                 response = await self._post(endpoint, call, request, "application/json")
                 async with response:
                     body = await self._read(request.provider, response)
         except TimeoutError as error:
-            used = asked(call.content, call.dialect) if response is not None else None
-            raise with_usage(_deadline(request.provider, call), used) from error
+            raise with_usage(_deadline(request.provider, call), asked(call.content, call.dialect)) from error
         except aiohttp.ClientError as error:
             broken = UpstreamError(f"{request.provider.name} broke off its answer.")
             raise with_usage(broken, asked(call.content, call.dialect)) from error
@@ -101,7 +99,9 @@ class HttpClient:
                 stream = HttpStream(upstream, response, deadline)
                 await stream.begin()
         except TimeoutError as error:
-            used = spent_on(error.__cause__) if error.__cause__ else None
+            # Silent without a head, too, the provider has the prompt.
+            known = spent_on(error.__cause__) if error.__cause__ else None
+            used = known or asked(call.content, call.dialect)
             raise with_usage(_deadline(request.provider, call), used) from error
         return stream
 

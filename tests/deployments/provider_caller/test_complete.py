@@ -192,7 +192,7 @@ async def test_the_deadline_ends_a_call(provider: Any, client: Any, endpoint: An
     provider.script = sleeps
     with pytest.raises(DeadlineError) as caught:
         await client.complete(endpoint(), call(timeout=0.1))
-    assert spent_on(caught.value) is None
+    assert spent_on(caught.value) == ASKED
     await asyncio.wait_for(provider.left.wait(), 5)
 
 
