@@ -5,7 +5,6 @@ seconds and loads again what has changed. While Postgres is lost, the last state
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -13,6 +12,7 @@ import structlog
 
 from kit.errors import UnavailableError
 from kit.postgres import Databases
+from kit.tasks import stop
 
 REFRESH_EVERY = 2.0
 """Seconds. A change holds everywhere within this time and the time of loading it."""
@@ -51,9 +51,7 @@ class Snapshot(Generic[T]):
     async def close(self) -> None:
         """Stop looking."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await stop(self._task)
 
     async def refresh(self) -> bool:
         """Load if something has changed; whether it had. Raises UnavailableError."""

@@ -1,7 +1,6 @@
 """What routing decisions rest on, kept fresh in each process that decides: policy, providers, tenants, speeds."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime
 
@@ -17,6 +16,7 @@ from deployments.router.tenants import DOMAIN, NOTHING, RoutingTables, load_tabl
 from deployments.router.view import TenantView
 from deployments.snapshots import Snapshot
 from kit.postgres import Databases
+from kit.tasks import stop
 
 SPEEDS_EVERY = 5.0
 """Seconds between two looks at the observed speeds."""
@@ -76,9 +76,7 @@ class RoutingState:
     async def close(self) -> None:
         """Stop refreshing."""
         if self._refresher is not None:
-            self._refresher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._refresher
+            await stop(self._refresher)
         if self._tables is not None:
             await self._tables.close()
 

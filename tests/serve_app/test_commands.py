@@ -116,11 +116,11 @@ def test_check_says_that_all_is_well(home: Path) -> None:
 
 
 def test_show_masks_secrets(home: Path) -> None:
-    secret = {"OPENAI_API_KEY": "sk-very", "DATABASE_URL": "postgresql://u:very@h/d", "REDIS_URL": "redis://:very@h"}
+    secret = {"OPENAI_API_KEY": "sk-hush", "DATABASE_URL": "postgresql://u:hush@h/d", "REDIS_URL": "redis://:hush@h"}
     for command in (["config", "show"], ["config", "show", "--json"]):
         result = penstock(home, *command, CACHE_TTL="61", **secret)
         assert result.returncode == 0, result.stderr
-        assert "very" not in result.stdout + result.stderr
+        assert "hush" not in result.stdout + result.stderr
     values = orjson.loads(result.stdout)
     assert values["provider_caller.keys.openai"] == values["database.url"] == "********"
     assert values["provider_caller.keys.groq"] is None
@@ -129,9 +129,9 @@ def test_show_masks_secrets(home: Path) -> None:
 
 
 def test_show_masks_a_password_in_a_providers_address(home: Path) -> None:
-    address = {"PENSTOCK_PROVIDER_CALLER__COMPATIBLE_BASE_URL": "http://user:very@gpu-1/v1"}
+    address = {"PENSTOCK_PROVIDER_CALLER__COMPATIBLE_BASE_URL": "http://user:hush@gpu-1/v1"}
     result = penstock(home, "config", "show", "--json", **address)
-    assert "very" not in result.stdout
+    assert "hush" not in result.stdout
     assert "gpu-1" in result.stdout
 
 

@@ -28,6 +28,7 @@ from deployments.provider_caller.money.state import State
 from deployments.provider_caller.money.store import DROPPED, NEVER, Fate, LedgerStore
 from kit.errors import UnavailableError
 from kit.postgres import Databases
+from kit.tasks import stop
 from kit.telemetry import METRICS
 
 ROWS = "penstock_ledger_rows_total"
@@ -77,9 +78,7 @@ class Ledger:
         """Write and settle everything as far as Postgres and Redis answer; what is left lies in the spool."""
         await self.reconciler.close()
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await stop(self._task)
         await self.drain()
         await self._settlement.close()
 

@@ -34,6 +34,7 @@ from deployments.provider_caller.money.settlement import Entry, Settlement
 from deployments.provider_caller.money.settling import entry_of
 from deployments.provider_caller.money.store import LedgerStore
 from kit.errors import UnavailableError
+from kit.tasks import stop
 from kit.telemetry import METRICS
 
 DRIFT = "penstock_budget_drift_nanodollars_total"
@@ -77,9 +78,7 @@ class Reconciler:
     async def close(self) -> None:
         """Stop; what is half done is safe."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await stop(self._task)
 
     async def reconcile(self, *, audit: bool = True) -> bool:
         """Do it now, unless another replica is at it; whether it was done. audit: compare the counters, too.

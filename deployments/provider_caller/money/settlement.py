@@ -20,6 +20,7 @@ from deployments.provider_caller.money import keys
 from deployments.provider_caller.money.hold import Hold
 from deployments.provider_caller.money.rules import Budget, RateRule
 from deployments.provider_caller.money.scripts import Scripts
+from kit.tasks import stop
 from kit.telemetry import METRICS
 
 ALERTS = "penstock_budget_alerts_total"
@@ -75,9 +76,7 @@ class Settlement:
     async def close(self) -> None:
         """Settle what waits, as far as Redis answers, and stop."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await stop(self._task)
         with contextlib.suppress(RedisError, OSError):
             await self.flush()
 

@@ -2,7 +2,6 @@
 has lost."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -17,6 +16,7 @@ from deployments.provider_caller.money.epoch import Epoch
 from deployments.provider_caller.money.hold import Hold
 from deployments.provider_caller.money.rules import Budget, Rules
 from deployments.provider_caller.money.scripts import Scripts
+from kit.tasks import stop
 
 LOOK_EVERY = 1.0
 """Seconds. `MoneyConfig.rebuild_pause` must be longer."""
@@ -59,11 +59,7 @@ class Upkeep:
     async def close(self) -> None:
         """Stop looking."""
         tasks = [*self._making.values(), *([self._task] if self._task else [])]
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+        await asyncio.gather(*(stop(task) for task in tasks))
 
     def watch(self, hold: Hold) -> None:
         """Write this hold again if Redis loses it before it is closed."""

@@ -13,7 +13,6 @@ is ever repeated.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -41,6 +40,7 @@ from deployments.provider_caller.resilience.sharing import Sharing
 from deployments.provider_caller.resilience.speeds import Speeds
 from deployments.provider_caller.resilience.targets import Plan, Target
 from kit.errors import DeadlineError, PenstockError, UnavailableError
+from kit.tasks import stop
 from kit.telemetry import METRICS
 
 RETRIES = "penstock_provider_retries_total"
@@ -92,11 +92,7 @@ class Attempts:
 
     async def close(self) -> None:
         """Stop sharing; wait for hedges that lost."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*(stop(task) for task in self._tasks))
         await self._hedges.close()
 
     @property
