@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 UV     := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check lint types audit lock bench clean
+.PHONY: help up down test check lint types audit lock bench compare clean
 
 help:  ## Show these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ lock: $(VENV)/.dev  ## Renew the locked dependencies
 
 bench: $(VENV)/.dev  ## Measure each path in both profiles
 	@$(BIN)/python -m load.bench_stages $(ARGS)
+
+compare: $(VENV)/.dev  ## Measure it beside LiteLLM and Portkey, which are installed in folders of their own
+	@$(BIN)/python -m load.compare $(ARGS)
 
 clean:  ## Remove the virtual environment and caches (not PENSTOCK_HOME)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
