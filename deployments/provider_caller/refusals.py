@@ -17,7 +17,10 @@ from kit.errors import PenstockError, RateLimitError, UnavailableError, Upstream
 
 MAX_MESSAGE = 2000
 _OVERLOADED = frozenset({503, 529})
-_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "credit_balance_exhausted"})
+_SPENT = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "credit_balance_exhausted", "enforced_spend_limit_reached"}
+)
+"""Why an account is spent: `code` or `type` at OpenAI, `details.error_code` at Anthropic."""
 
 _STATUS_OF_TYPE = {
     "invalid_request_error": 400,
@@ -111,13 +114,20 @@ def _meaning(provider: Provider, status: int, stated: Any, wait: float | None, *
     if provider.too_long(status, error):
         return ContextWindowError(message)
     if status == 429:
-        spent = error.get("code") in _SPENT or error.get("type") in _SPENT
+        spent = not _SPENT.isdisjoint(_names(error))
         return RateLimitError(f"{provider.name}: {message}", retry_after=wait, should_retry=False if spent else None)
     if 400 <= status < 500:
         return UpstreamRefusedError(message, status=status)
     if status in _OVERLOADED:
         return UnavailableError(f"{provider.name} is overloaded: {message}", retry_after=wait)
     return UpstreamError(f"{provider.name} failed with status {status}: {message}")
+
+
+def _names(error: Mapping[str, Any]) -> set[str]:
+    """What an error is called, in the places where providers say so."""
+    details = error.get("details")
+    code = details.get("error_code") if isinstance(details, dict) else None
+    return {name for name in (error.get("code"), error.get("type"), code) if isinstance(name, str)}
 
 
 def _stated_error(body: bytes) -> Any:

@@ -56,6 +56,8 @@ def stream_playback(
     if name == "cut_clean":
         return Playback(_played(lead, events[:position], first_wait, interval, end=True), "keep", "broken")
     if name == "error_mid":
+        # Only responses number their events.
+        failure = failure.replace(b'"sequence_number":0', b'"sequence_number":%d' % position)
         return Playback(_played(lead, events[:position], first_wait, interval, failure, end=True), "keep", "broken")
     if name == "error_200":
         return Playback(_played(lead, (), first_wait, interval, failure, end=True), "keep", "refused")

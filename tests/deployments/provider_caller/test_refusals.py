@@ -1,6 +1,7 @@
 import pickle
 import time
 from email.utils import formatdate
+from typing import Any
 
 import orjson
 import pytest
@@ -54,6 +55,20 @@ def test_a_refusal_keeps_its_fields_between_processes() -> None:
         400,
         "context_length_exceeded",
     )
+
+
+@pytest.mark.parametrize(
+    ("provider", "stated"),
+    [
+        ("openai", {"type": "insufficient_quota", "code": "credit_balance_exhausted"}),
+        ("anthropic", {"type": "rate_limit_error", "details": {"error_code": "enforced_spend_limit_reached"}}),
+    ],
+)
+def test_a_spent_account_is_told_from_a_limit_on_the_rate(provider: str, stated: dict[str, Any]) -> None:
+    error = refusal(PROVIDERS[provider], 429, {}, orjson.dumps({"error": {"message": "no", **stated}}))
+    assert isinstance(error, RateLimitError)
+    assert error.should_retry is False
+    assert refusal(PROVIDERS[provider], 429, {}, b'{"error":{"details":null}}').should_retry is None
 
 
 def test_an_overloaded_provider_is_unavailable_for_a_while() -> None:
