@@ -8,39 +8,28 @@
 Rows are written and money is settled in the background by tasks of the stage: a client that leaves ends only the call.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from deployments.protocols import ProviderReply, ProviderRequest, StreamEnd, StreamItem, StreamStart, Usage
-from deployments.provider_caller.call import Call, Completed, OpenStream, spent_on
+from deployments.protocols import ProviderReply, ProviderRequest, StreamEnd, StreamItem, StreamStart
+from deployments.provider_caller.books import Attempt, Books
+from deployments.provider_caller.call import Call, Completed, OpenStream
 from deployments.provider_caller.catalogue import LOCAL
-from deployments.provider_caller.estimate import asked
 from deployments.provider_caller.money.admission import Admission
 from deployments.provider_caller.money.errors import BudgetExceededError
 from deployments.provider_caller.money.estimate import output_bound, prompt_bound, prompt_tokens
-from deployments.provider_caller.money.hold import Hold
 from deployments.provider_caller.money.lease import Claim, Lease
 from deployments.provider_caller.money.ledger import Ledger
-from deployments.provider_caller.money.rows import LedgerRow
 from deployments.provider_caller.reach import Reach
 from deployments.provider_caller.resilience.attempts import Attempts
 from deployments.provider_caller.resilience.failures import NotAskedError
 from deployments.provider_caller.resilience.outcome import Outcome
-from deployments.provider_caller.resilience.targets import OPERATOR, Plan, Target
-from kit.errors import PenstockError, UnprocessableError, ValidationError
-from kit.ids import uuid7
-from kit.telemetry import METRICS
-
-TOKENS = "penstock_provider_tokens_total"
-COST = "penstock_provider_cost_nanodollars_total"
-UNPRICED = "penstock_provider_unpriced_calls_total"
-
-NOTHING = Usage(0, 0)
+from deployments.provider_caller.resilience.targets import Plan, Target
+from kit.errors import UnprocessableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +55,6 @@ class Desk:
 
 
 @dataclass(slots=True)
-class Attempt:
-    """One attempt under way. begun: on the clock of `time.perf_counter`."""
-
-    target: Target
-    number: int
-    hold: Hold
-    started_at: datetime
-    begun: float
-    first_token: float | None = None
-
-
-@dataclass(slots=True)
 class Opened:
     """A stream that has begun."""
 
@@ -95,7 +72,7 @@ class Exchange:
         self._stream = stream
         self._ends = time.monotonic() + request.timeout
         self._prompt = prompt_tokens(content, request.dialect)
-        self._used: list[Usage] = []
+        self._books = Books(desk.ledger, desk.reach, request, content, stream=stream)
         self._lease: Lease | None = None
 
     async def complete(self) -> ProviderReply:
@@ -103,13 +80,12 @@ class Exchange:
         lease = self._lease = await self._admit()
         try:
             outcome = await self._desk.attempts.run(self._plan(), self._complete_once)
-            usage = self._used[-1]
-            outcome.ended(complete=True, output_tokens=usage.output_tokens)
+            outcome.ended(complete=True, output_tokens=self._books.last.output_tokens)
         finally:
             lease.release()
         target = outcome.target
         return ProviderReply(
-            outcome.value.body, target.provider, target.model, self._total(), _failure(outcome), lease.headers()
+            outcome.value.body, target.provider, target.model, self._books.total(), _failure(outcome), lease.headers()
         )
 
     async def stream(self) -> AsyncGenerator[StreamItem, None]:
@@ -128,11 +104,13 @@ class Exchange:
             finally:
                 await opened.stream.close()
                 complete = opened.stream.complete
-                self._close(opened, "ok" if complete else "broken_off" if finished else "cancelled")
-                outcome.ended(complete=complete if finished else None, output_tokens=self._used[-1].output_tokens)
+                self._books.closed(
+                    opened.attempt, opened.stream.usage, "ok" if complete else "broken_off" if finished else "cancelled"
+                )
+                outcome.ended(complete=complete if finished else None, output_tokens=self._books.last.output_tokens)
         finally:
             lease.release()
-        yield StreamEnd(complete, self._total())
+        yield StreamEnd(complete, self._books.total())
 
     # --- before the call ----------------------------------------------------------------------------------------
 
@@ -200,9 +178,9 @@ class Exchange:
                 self._desk.reach.endpoint(target), self._call(target)
             )
         except BaseException as error:
-            self._failed(attempt, error)
+            self._books.failed(attempt, error)
             raise
-        self._record(attempt, "ok", None, completed.usage or asked(self._content, self._request.dialect))
+        self._books.answered(attempt, completed.usage)
         return completed
 
     async def _open_once(self, target: Target, number: int) -> Opened:
@@ -212,7 +190,7 @@ class Exchange:
                 self._desk.reach.endpoint(target), self._call(target)
             )
         except BaseException as error:
-            self._failed(attempt, error)
+            self._books.failed(attempt, error)
             raise
         attempt.first_token = time.perf_counter() - attempt.begun
         return Opened(stream, attempt)
@@ -220,7 +198,7 @@ class Exchange:
     async def _discard(self, opened: Opened) -> None:
         """A hedge that came second: it is accounted like any other stream that was left."""
         await opened.stream.close()
-        self._close(opened, "cancelled")
+        self._books.closed(opened.attempt, opened.stream.usage, "cancelled")
 
     async def _begin(self, target: Target, number: int) -> Attempt:
         assert self._lease is not None
@@ -249,95 +227,6 @@ class Exchange:
             passages=request.passages,
         )
 
-    # --- after it -----------------------------------------------------------------------------------------------
-
-    def _failed(self, attempt: Attempt, error: BaseException) -> None:
-        """Account what a failed attempt used. What was refused before it was sent leaves no row."""
-        if isinstance(error, ValidationError | UnprocessableError):
-            return
-        used = spent_on(error)
-        if isinstance(error, asyncio.CancelledError):
-            # It was on its way: the provider has the prompt, and nobody knows how far it came.
-            self._record(attempt, "cancelled", None, used or asked(self._content, self._request.dialect))
-        else:
-            code = error.code if isinstance(error, PenstockError) else "INTERNAL_ERROR"
-            self._record(attempt, "failed", code, used or NOTHING)
-
-    def _close(self, opened: Opened, outcome: str) -> None:
-        self._record(opened.attempt, outcome, None, opened.stream.usage or NOTHING)
-
-    def _record(self, attempt: Attempt, outcome: str, error_code: str | None, stated: Usage) -> None:
-        request, target = self._request, attempt.target
-        usage = self._priced(target, stated)
-        self._used.append(usage)
-        _count(target, usage)
-        assignment = request.assignment
-        row = LedgerRow(
-            tenant=request.account.tenant,
-            id=uuid7(),
-            request_id=request.request_id,
-            attempt=attempt.number,
-            started_at=attempt.started_at,
-            user_id=request.account.user_id,
-            key_id=request.account.key_id,
-            agent_id=request.account.agent_id,
-            dialect=request.dialect,
-            provider=target.provider,
-            model=target.model,
-            credential=OPERATOR if target.owner == OPERATOR else "tenant",
-            operation=request.operation,
-            reason=request.reason,
-            experiment=assignment.experiment if assignment else None,
-            arm=assignment.arm if assignment else None,
-            streamed=self._stream,
-            outcome=outcome,
-            error_code=error_code,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cached_tokens=usage.cached_tokens,
-            cache_write_tokens=usage.cache_write_tokens,
-            estimated=usage.estimated,
-            cost_nano=usage.cost,
-            latency_ms=(time.perf_counter() - attempt.begun) * 1000,
-            first_token_ms=None if attempt.first_token is None else attempt.first_token * 1000,
-        )
-        self._desk.ledger.record(row, attempt.hold)
-
-    def _priced(self, target: Target, usage: Usage) -> Usage:
-        if usage is NOTHING:
-            return replace(usage, cost=0)
-        if usage.cost is not None:
-            return usage
-        price = self._desk.reach.price(self._request.account.tenant, target.provider, target.model)
-        return replace(usage, cost=price.cost(usage) if price else None)
-
-    def _total(self) -> Usage:
-        """Of all attempts together; its cost is unknown where one of theirs is."""
-        if len(self._used) == 1:
-            return self._used[0]
-        costs = [usage.cost for usage in self._used]
-        return Usage(
-            input_tokens=sum(usage.input_tokens for usage in self._used),
-            output_tokens=sum(usage.output_tokens for usage in self._used),
-            cached_tokens=sum(usage.cached_tokens for usage in self._used),
-            cache_write_tokens=sum(usage.cache_write_tokens for usage in self._used),
-            cache_write_long_tokens=sum(usage.cache_write_long_tokens for usage in self._used),
-            cost=None if None in costs else sum(cost for cost in costs if cost is not None),
-            estimated=any(usage.estimated for usage in self._used),
-        )
-
 
 def _failure(outcome: Outcome[Any]) -> str | None:
     return outcome.failure.message if outcome.failure else None
-
-
-def _count(target: Target, usage: Usage) -> None:
-    if target.provider == LOCAL or (not usage.input_tokens and not usage.output_tokens):
-        return
-    provider, model = target.provider, target.model
-    METRICS.count(TOKENS, usage.input_tokens, kind="input", provider=provider, model=model)
-    METRICS.count(TOKENS, usage.output_tokens, kind="output", provider=provider, model=model)
-    if usage.cost is None:
-        METRICS.count(UNPRICED, provider=provider, model=model)
-    else:
-        METRICS.count(COST, usage.cost, provider=provider, model=model)

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 from deployments.provider_caller.call import Endpoint, ProviderClient
 from deployments.provider_caller.catalogue import LOCAL, Catalogue, Model, key_variable
-from deployments.provider_caller.config import ProviderLimits
 from deployments.provider_caller.credentials import Credentials
 from deployments.provider_caller.http_client import HttpClient
 from deployments.provider_caller.prices import Price
@@ -44,7 +43,8 @@ class Reach:
         self._credentials = credentials
         self._model_of = model_of
         self._probe_timeout = probe_timeout
-        self._limits: dict[str, ProviderLimits] = {}
+        self._targets: dict[tuple[str, str], Target] = {}
+        """Of the operator's own: they change with the settings only."""
 
     def client(self, provider: str) -> ProviderClient:
         """What makes single attempts at a provider."""
@@ -52,15 +52,15 @@ class Reach:
 
     def target(self, tenant: str, provider: str, model: str) -> Target:
         """A model with what its provider is known to allow this key."""
-        owned = self._owns(tenant, provider)
         found = self._model(tenant, provider, model)
-        return Target(
-            provider=provider,
-            model=model,
-            owner=tenant if owned else OPERATOR,
-            limits=None if owned or provider == LOCAL else self._limits_of(provider),
-            context_window=found.context_window if found else None,
-        )
+        window = found.context_window if found else None
+        if self._owns(tenant, provider):
+            return Target(provider, model, tenant, None, window)
+        target = self._targets.get((provider, model))
+        if target is None or target.context_window != window:
+            limits = None if provider == LOCAL else self._catalogue.limits(provider)
+            target = self._targets[provider, model] = Target(provider, model, OPERATOR, limits, window)
+        return target
 
     def endpoint(self, target: Target) -> Endpoint:
         """Where and with which key a target is called. Raises UnavailableError where there is no usable key.
@@ -114,13 +114,6 @@ class Reach:
             self._credentials.for_tenant(tenant, provider) is not None
             or self._credentials.why_closed(tenant, provider) is not None
         )
-
-    def _limits_of(self, provider: str) -> ProviderLimits:
-        limits = self._limits.get(provider)
-        if limits is None:
-            limits = self._catalogue.limits(provider)
-            self._limits[provider] = limits
-        return limits
 
 
 def _not_usable(message: str) -> UnavailableError:
