@@ -75,7 +75,7 @@ class RouterClient:
         state = self._state
         finding = by_words(request, self._words, state.policy.default_operation)
         decision = decide(request, finding, state.view(request.account.tenant))
-        record(decision, request.account.tenant)
+        record(decision)
         return decision.route
 
     @measured("router")

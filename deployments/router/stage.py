@@ -67,7 +67,7 @@ class RouterStage:
     async def route(self, request: RouteRequest) -> Route:
         """The model for a question; see Router.route."""
         decision = decide(request, self._finding(request), self._state.view(request.account.tenant))
-        record(decision, request.account.tenant)
+        record(decision)
         return decision.route
 
     @measured("router")

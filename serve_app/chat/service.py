@@ -171,7 +171,7 @@ class ChatService:
         request = _route_request(ask)
         if self._stages.router.needs_vector(request):
             request = replace(request, vector=(await self._stages.embedder.embed([ask.question])).sentences[0])
-        route = await self._stages.router.route(request)
+        route = ask.request.route = await self._stages.router.route(request)
         return Plan(route, system=_instruction(ask, route))
 
     async def _plan_grounded(self, ask: Ask, collection: str) -> Plan:
@@ -180,6 +180,7 @@ class ChatService:
             self._stages.router.route(_route_request(ask, embeddings.sentences[0])),
             self._context.find(ask.tenant, collection, ask.question, embeddings, k=ask.k, filters=ask.filters),
         )
+        ask.request.route = route
         passages = prompt.within_budget(found.passages)
         texts = [text for text in (_instruction(ask, route), prompt.grounding(passages)) if text]
         return Plan(route, passages, found.revision, "\n\n".join(texts))

@@ -8,6 +8,7 @@ from typing import cast
 from starlette.requests import Request
 from starlette.types import Scope
 
+from deployments.protocols import Route
 from kit.errors import AuthenticationError, DeadlineError
 from kit.ids import uuid7
 from serve_app.auth.schemas import Principal
@@ -28,6 +29,8 @@ class RequestContext:
     failed: bool = False
     """A stream that had begun ended with an error event."""
     client_left: bool = False
+    route: Route | None = None
+    """The decision of the router, where one was made."""
     debug: bool = False
     """Whether the log has the traceback of every refused request, and not only of the unexpected ones."""
 

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import orjson
 import structlog
 
+from deployments.protocols import Route
 from kit.errors import PenstockError
 from serve_app.http.context import RequestContext
 
@@ -55,12 +56,25 @@ def access(context: RequestContext, method: str, path: str, status: int, seconds
         "stream_failed": context.failed,
         "duration_ms": round(seconds * 1000, 2),
         "tenant": context.principal.tenant if context.principal else None,
+        **(_decision(context.route) if context.route else {}),
         "event": "request",
         "level": "info",
         "timestamp": datetime.now(UTC),
     }
     _access.lines.write(orjson.dumps(line, option=_LINE))
     _access.lines.flush()
+
+
+def _decision(route: Route) -> dict[str, object]:
+    """What the router chose and why."""
+    assignment = route.assignment
+    return {
+        "operation": route.operation,
+        "provider": route.provider,
+        "model": route.model,
+        "reason": route.reason,
+        **({"experiment": assignment.experiment, "arm": assignment.arm} if assignment else {}),
+    }
 
 
 def failure(error: Exception, context: RequestContext) -> None:

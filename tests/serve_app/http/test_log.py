@@ -7,6 +7,7 @@ import orjson
 import pytest
 import structlog
 
+from deployments.protocols import Assignment, Route
 from kit.errors import NotFoundError
 from serve_app.http import log
 from serve_app.http.context import begin
@@ -32,6 +33,15 @@ def test_every_request_is_one_json_object_on_one_line(lines: Any) -> None:
     [line] = lines()
     assert (line["request_id"], line["status"], line["duration_ms"]) == ("my-id", 499, 12.5)
     assert line["timestamp"].endswith("Z")
+
+
+def test_a_line_says_what_the_router_chose_and_why(lines: Any) -> None:
+    context = begin({}, None, 1)
+    context.route = Route("groq", "llama", "code", "The question holds a code block.", assignment=Assignment("e", "b"))
+    log.access(context, "POST", "/v1/chat/completions", 200, 0.01)
+    [line] = lines()
+    assert (line["operation"], line["provider"], line["model"]) == ("code", "groq", "llama")
+    assert (line["reason"], line["experiment"], line["arm"]) == ("The question holds a code block.", "e", "b")
 
 
 def test_an_unexpected_failure_has_its_traceback_and_a_refusal_only_with_debug(lines: Any) -> None:
