@@ -39,6 +39,9 @@ def harden(config: str, error_folder: Path) -> str:
     config = re.sub(private, r"\g<1>127.0.0.1:", config, flags=re.M)
     # The ingress writes the access log; HAProxy's would go to a syslog port that nobody reads.
     config = re.sub(r"^\s*log \S+ local0 info\n", "", config, flags=re.M)
+    # Once a body that came after its head has been spliced, nobody reads the client's connection until the answer
+    # begins: a client that leaves is not noticed, and the provider works on for nobody.
+    config = re.sub(r"^\s*option splice-request\n", "", config, flags=re.M)
     config = re.sub(r"^\s*errorfile \d+ .*\n", "", config, flags=re.M)
     errors = "".join(f"    errorfile {status} {error_folder / f'{status}.http'}\n" for status in ERRORS)
     config = re.sub(r"^defaults\n", "defaults\n" + errors, config, count=1, flags=re.M)

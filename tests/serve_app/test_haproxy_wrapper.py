@@ -1,9 +1,11 @@
 """The configuration that Ray Serve writes, made safe before HAProxy reads it."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +21,8 @@ from serve_app import haproxy_wrapper
 from serve_app.cluster_env import haproxy_binary
 from serve_app.haproxy_wrapper import ERRORS, STEERING_HEADERS, STEERING_PREFIXES, harden, write_errors
 from tests.cluster.process import free_port
+
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
 
 
 @pytest.fixture
@@ -172,3 +176,52 @@ def test_a_proxy_that_does_not_know_the_replicas_yet_asks_to_try_again(config_wi
         haproxy.wait()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "UNAVAILABLE")
     assert answer.headers["retry-after"] == "1"
+
+
+def test_a_client_that_leaves_before_the_answer_is_noticed(config: Path) -> None:
+    """Head and body in packets of their own, as the official clients send them."""
+    (config.parent / "state").touch()
+    text = harden(config.read_text(), config.parent)
+    write_errors(config.parent)
+    config.write_text(text)
+    frontend = re.search(r"frontend http_frontend\n\s*bind 127\.0\.0\.1:(\d+)", text)
+    server = re.search(r"^\s*server \S+ 127\.0\.0\.1:(\d+)", text, re.M)
+    assert frontend is not None
+    assert server is not None
+    with socket.create_server(("127.0.0.1", int(server[1]))) as backend:
+        haproxy = subprocess.Popen([haproxy_binary(), "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
+        try:
+            client = _connected(int(frontend[1]))
+            client.sendall(HEAD)
+            replica = _with_request(backend)
+            client.sendall(b"{}")
+            while not replica.recv(4096).endswith(b"{}"):
+                pass
+            client.close()
+            replica.settimeout(2)
+            with contextlib.suppress(ConnectionResetError):
+                assert replica.recv(1) == b""
+        finally:
+            haproxy.kill()
+            haproxy.wait()
+
+
+def _connected(port: int) -> socket.socket:
+    """A connection to a server that is starting."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def _with_request(backend: socket.socket) -> socket.socket:
+    """The connection on which the client's head has come; others are health checks."""
+    backend.settimeout(10)
+    while True:
+        connection, _ = backend.accept()
+        connection.settimeout(5)
+        if b"POST /v1/chat/completions" in connection.recv(4096):
+            return connection
