@@ -110,7 +110,7 @@ def ledger_calls(stack: Stack) -> int:
     status, answer = _ask(stack, "GET", "/api/usage", None)
     if status != 200:
         raise GatewayError(f"GET /api/usage answered {status}: {answer[:300]!r}")
-    return int(orjson.loads(answer)["total"]["calls"])
+    return int(orjson.loads(answer)["totals"]["calls"])
 
 
 def _create(stack: Stack, path: str, body: Mapping[str, object]) -> None:
