@@ -39,7 +39,8 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What all replicas have told. wait: seconds until an open breaker lets a call try. age: seconds in this state."""
+    """What all replicas have told. wait: seconds until an open breaker lets a call try, negative: for how long it has.
+    age: seconds in this state."""
 
     counts: tuple[tuple[float, int, int], ...]
     run: int

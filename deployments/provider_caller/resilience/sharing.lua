@@ -69,7 +69,7 @@ for i = 1, #all, 2 do
     else
         answer.records[all[i]] = {
             counts = counts, run = record.run, open = record.open, trips = record.trips,
-            wait = math.max(0, record.until_ms - now), age = now - record.since,
+            wait = record.until_ms - now, age = now - record.since,
         }
     end
 end

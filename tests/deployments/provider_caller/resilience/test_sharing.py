@@ -116,6 +116,18 @@ async def test_a_trial_that_succeeds_closes_it_everywhere(replicas: Two, clock: 
     assert one.breaker.state(clock()) == "closed"  # What was before is forgotten.
 
 
+async def test_how_long_nobody_has_tried_it_is_known_after_every_look(replicas: Two, clock: Clock) -> None:
+    """Probes wait for that."""
+    one, other = replicas
+    for _ in range(5):
+        one.breaker.failed(clock())
+    await sync(one, other)
+    reopens = one.breaker.reopens
+    clock.now = reopens + 20
+    await sync(one, other)
+    assert [r.breaker.reopens for r in replicas] == [pytest.approx(reopens, abs=0.1)] * 2
+
+
 async def test_trials_are_bounded_over_all_replicas(replicas: Two, clock: Clock) -> None:
     one, other = replicas
     for _ in range(5):
