@@ -17,6 +17,15 @@ PATHS: Mapping[Dialect, str] = {
     "anthropic_messages": "/messages",
 }
 
+ONLY_AT_OPENAI = (
+    "moderation",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+)
+"""Fields of both of OpenAI's dialects that mean something to OpenAI only; others that speak them answer with 400."""
+
 _TOO_LONG = re.compile(
     r"maximum context length|context[ _]window|context limit|context[ _]length|prompt is too long"
     r"|reduce the length of the messages|input token count .*exceeds",

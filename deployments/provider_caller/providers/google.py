@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from deployments.protocols import Dialect, Usage
-from deployments.provider_caller.providers.base import Provider, without
+from deployments.provider_caller.providers.base import ONLY_AT_OPENAI, Provider, without
 from deployments.provider_caller.usage import UsageReader, count, read_chat_usage
 
 _UNKNOWN_FIELDS = (
@@ -19,10 +19,10 @@ _UNKNOWN_FIELDS = (
     "metadata",
     "user",
     "service_tier",
-    "safety_identifier",
-    "prompt_cache_key",
     "prediction",
     "verbosity",
+    "web_search_options",
+    *ONLY_AT_OPENAI,
 )
 """Fields of OpenAI's that the endpoint answers with 400 (`Unknown name`), or that only OpenAI gives a meaning.
 Google publishes no list: reported ones, and those that are new at OpenAI."""

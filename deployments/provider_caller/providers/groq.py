@@ -4,11 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployments.protocols import Dialect
-from deployments.provider_caller.providers.base import Provider, without
+from deployments.provider_caller.providers.base import ONLY_AT_OPENAI, Provider, without
+
+_NOT_IN_CHAT = (
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "modalities",
+    "prediction",
+    "verbosity",
+    "web_search_options",
+    *ONLY_AT_OPENAI,
+)
+_NOT_IN_RESPONSES = ("include", *ONLY_AT_OPENAI)
 
 
 class Groq(Provider):
-    """Answers these fields with 400: logprobs, top_logprobs, logit_bias and the names of messages."""
+    """Answers fields that it does not know with 400, and the names of messages."""
 
     id = "groq"
     name = "Groq"
@@ -18,8 +30,8 @@ class Groq(Provider):
     def prepare(self, content: Mapping[str, Any], dialect: Dialect, model: str) -> Mapping[str, Any]:
         """Without the fields that it refuses."""
         if dialect != "openai_chat":
-            return content
-        content = without(content, "logprobs", "top_logprobs", "logit_bias")
+            return without(content, *_NOT_IN_RESPONSES)
+        content = without(content, *_NOT_IN_CHAT)
         messages = content.get("messages")
         if isinstance(messages, list) and any(isinstance(message, dict) and "name" in message for message in messages):
             named = [without(message, "name") if isinstance(message, dict) else message for message in messages]

@@ -88,6 +88,19 @@ def test_groq_gets_no_field_that_it_refuses() -> None:
     assert found == {"messages": [{"role": "user", "content": "Hi"}, "odd"], "seed": 1}
 
 
+@pytest.mark.parametrize("provider", ["groq", "google"])
+def test_what_means_something_to_openai_only_goes_to_openai_only(provider: str) -> None:
+    """A client of OpenAI's may be routed elsewhere."""
+    only = {"prompt_cache_key": "k", "safety_identifier": "s", "verbosity": "low", "web_search_options": {}}
+    assert prepared(provider, "m", top_p=1, **only) == {"top_p": 1}
+    assert prepared("openai", "gpt-4o", top_p=1, **only) == {"top_p": 1, **only}
+
+
+def test_groqs_responses_have_a_few_fields_less_too() -> None:
+    content = {"input": "Hi", "include": [], "prompt_cache_key": "k"}
+    assert PROVIDERS["groq"].prepare(content, "openai_responses", "m") == {"input": "Hi"}
+
+
 def test_google_gets_no_field_that_it_refuses() -> None:
     assert prepared("google", "m", seed=1, store=True, temperature=1) == {"temperature": 1}
 
