@@ -35,9 +35,6 @@ bench: $(VENV)/.dev  ## Measure each path in both profiles
 compare: $(VENV)/.dev  ## Measure it beside LiteLLM and Portkey, which are installed in folders of their own
 	@$(BIN)/python -m load.compare $(ARGS)
 
-compare: $(VENV)/.dev  ## Measure beside LiteLLM and Portkey (installs them in ~/.cache/penstock-compare)
-	@$(BIN)/python -m load.compare $(ARGS)
-
 clean:  ## Remove the virtual environment and caches (not PENSTOCK_HOME)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
