@@ -15,10 +15,8 @@ from kit.errors import PenstockError
 from kit.ids import uuid7
 from kit.postgres import Databases
 from load.simulator.process import SimulatorProcess, simulator
-from tests.simulated import MODELS, provider_caller_settings, simulated_name
+from tests.simulated import HASTY, MODELS, PATIENT, provider_caller_settings, simulated_name
 
-SILENCE = 0.6
-"""Seconds without an event after which these stages give a stream up."""
 ACCOUNT = Account("default", "u1", "k1")
 _BILLED = ("input", "cached", "cache_write", "output")
 _RECORDED = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens")
@@ -118,7 +116,7 @@ def start_desk(simulated: SimulatorProcess, databases: Databases, redis: Any) ->
     """Starts a stage with settings of its own; see `provider_caller_settings`."""
 
     @asynccontextmanager
-    async def start(*, silence: float = SILENCE, **settings: Any) -> AsyncIterator[Desk]:
+    async def start(*, silence: float = PATIENT, **settings: Any) -> AsyncIterator[Desk]:
         config = ProviderCallerConfig.model_validate(provider_caller_settings(simulated, silence=silence, **settings))
         stage = ProviderCallerStage(config, NoEmbedder(), redis, databases)  # type: ignore[arg-type]
         await stage.start()
@@ -134,6 +132,13 @@ def start_desk(simulated: SimulatorProcess, databases: Databases, redis: Any) ->
 async def desk(start_desk: Any) -> AsyncIterator[Desk]:
     """The stage of most tests."""
     async with start_desk() as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+async def hasty(start_desk: Any) -> AsyncIterator[Desk]:
+    """One that gives silent streams up soon."""
+    async with start_desk(silence=HASTY) as started:
         yield started
 
 
@@ -172,7 +177,7 @@ def request_to(
     *providers: str,
     dialect: str = "openai_chat",
     question: str = "Where does the water go?",
-    timeout: float = 5,
+    timeout: float = 30,
     account: Account = ACCOUNT,
     models: Mapping[str, str] = MODELS,
     **fields: Any,
