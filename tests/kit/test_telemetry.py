@@ -113,3 +113,15 @@ async def test_an_exporter_that_fails_does_not_end_the_flushing() -> None:
         await asyncio.sleep(0.001)
     assert exporter.counts
     task.cancel()
+
+
+def test_tags_in_another_order_are_the_same_series():
+    metrics, exported = Metrics(), []
+    metrics.export_to(lambda counts, observed: exported.append((dict(counts), dict(observed))))
+    metrics.count("calls", stage="router", outcome="ok")
+    metrics.count("calls", outcome="ok", stage="router")
+    metrics.observe("seconds", 0.1, stage="router", outcome="ok")
+    metrics.observe("seconds", 0.2, outcome="ok", stage="router")
+    metrics.flush()
+    tags = (("outcome", "ok"), ("stage", "router"))
+    assert exported == [({("calls", tags): 2}, {("seconds", tags): [0.1, 0.2]})]
