@@ -80,6 +80,10 @@ class AnthropicMessages:
         yield _event("message_delta", {"delta": delta, "usage": counts}, states_usage=True)
         yield _event("message_stop", {}, ends=True)
 
+    def cost(self, reply: Reply) -> int | None:
+        """Anthropic states none."""
+        return None
+
     def failed(self, reply: Reply, error: dict[str, Any]) -> dict[str, Any]:
         """An error body."""
         return error

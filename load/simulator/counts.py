@@ -16,11 +16,11 @@ NOTHING = InputTokens(0)
 _SECRET = (b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key")
 
 
-Row = tuple[str | None, str, str, str, int, int, int, int, str | None, bool, str]
+Row = tuple[str | None, str, str, str, int, int, int, int, int, int | None, str | None, bool, str]
 """A bill as it is kept: of plain values only, so that the garbage collector has nothing to follow."""
 _FIELDS = (
-    "request_id", "provider", "model", "operation", "input", "cached", "cache_write", "output", "fault", "stream",
-    "state",
+    "request_id", "provider", "model", "operation", "input", "cached", "cache_write", "output", "cache_write_long",
+    "cost", "fault", "stream", "state",
 )  # fmt: skip
 
 
@@ -28,7 +28,8 @@ _FIELDS = (
 class Call:
     """One call to a provider from its arrival to its end. `emitted`: bytes of whole events that carried output.
     `begun`: its answer has started. `state`: `open`, `completed`, `refused` (the connection was, or the answer is an
-    error), `broken` (ended by its fault), `cancelled` (the client left)."""
+    error), `broken` (ended by its fault), `cancelled` (the client left). `cost`: nano-dollars that the answer
+    states."""
 
     provider: str
     model: str
@@ -39,6 +40,7 @@ class Call:
     input: InputTokens = NOTHING
     output: int = 0
     emitted: int = 0
+    cost: int | None = None
     begun: bool = False
     states_input: bool = False
     states_usage: bool = False
@@ -61,6 +63,11 @@ class Call:
         if self.states_input:
             return tokens.total, tokens.cached, tokens.written, output
         return tokens.total, 0, 0, output
+
+    @property
+    def stated_cost(self) -> int | None:
+        """What the reader was told that it costs; None where it was told nothing."""
+        return self.cost if self.state == "completed" or self.states_usage else None
 
 
 @dataclass(slots=True)
@@ -208,12 +215,18 @@ class Counts:
 
 
 def _row(call: Call) -> Row:
+    total, cached, written, output = call.bill
     return (
         call.request_id,
         call.provider,
         call.model,
         call.operation,
-        *call.bill,
+        total,
+        cached,
+        written,
+        output,
+        written if call.input.ttl == "1h" else 0,
+        call.stated_cost,
         call.fault,
         call.stream,
         call.state,

@@ -97,6 +97,10 @@ class OpenAIChat:
             yield Event(head | {"choices": [], "usage": self._usage(reply)}, states_usage=True)
         yield Event("[DONE]", ends=True)
 
+    def cost(self, reply: Reply) -> int | None:
+        """OpenAI and those like it state none."""
+        return None
+
     def failed(self, reply: Reply, error: dict[str, Any]) -> dict[str, Any]:
         """An error body."""
         return error

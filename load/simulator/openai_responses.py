@@ -61,6 +61,10 @@ class OpenAIResponses:
                 ends=event.ends,
             )
 
+    def cost(self, reply: Reply) -> int | None:
+        """OpenAI and those like it state none."""
+        return None
+
     def failed(self, reply: Reply, error: dict[str, Any]) -> dict[str, Any]:
         """A response whose status is `failed`."""
         wrong = {"code": "server_error", "message": error["error"]["message"]}

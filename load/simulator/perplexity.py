@@ -76,6 +76,10 @@ class PerplexityAgent(OpenAIResponses):
             usage["tool_calls_details"] = {"search_web": {"invocation": 1}}
         return usage
 
+    def cost(self, reply: Reply) -> int | None:
+        """As `usage` has it."""
+        return round(self.usage(reply)["cost"]["total_cost"] * 1_000_000_000) if reply.include_usage else None
+
     def items(self, reply: Reply) -> list[dict[str, Any]]:
         """The sources first, then the message or the calls; no reasoning."""
         choice = reply.generation.choices[0]

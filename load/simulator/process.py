@@ -37,8 +37,8 @@ class SimulatorProcess:
         return counts
 
     def bills(self) -> list[dict[str, Any]]:
-        """One row a call: request_id, provider, model, operation, input, cached, cache_write, output, fault, stream,
-        state."""
+        """One row a call: request_id, provider, model, operation, input, cached, cache_write, output,
+        cache_write_long, cost, fault, stream, state."""
         bills: list[dict[str, Any]] = self._ask("GET", "/bills")
         return bills
 

@@ -70,3 +70,7 @@ class Dialect(Protocol):
     def failure(self, reply: Reply, error: dict[str, Any], *, begun: bool) -> Event:
         """The same as an event of a stream. begun: whether the stream had brought anything."""
         ...
+
+    def cost(self, reply: Reply) -> int | None:
+        """Nano-dollars that the answer states for itself; None where this provider states none."""
+        ...

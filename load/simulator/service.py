@@ -42,13 +42,14 @@ class Exchange:
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """An answer that can be given many times: what is charged for it, and its bytes but for the number of the call.
-    ready: all of it, with its head. whole: its body; empty for a stream."""
+    ready: all of it, with its head. whole: its body; empty for a stream. cost: nano-dollars that it states."""
 
     model: str
     reply: Reply
     output: int
     steps: int
     ready: bytes
+    cost: int | None
     whole: bytes = b""
     stream: RenderedStream | None = None
 
@@ -150,17 +151,17 @@ class Service:
             prompt.top_logprobs,
             prompt.searches,
         )
-        output, steps = generation.output_tokens, generation.steps
+        output, steps, cost = generation.output_tokens, generation.steps, dialect.cost(reply)
         if prompt.stream:
             stream = self._render.stream(route.schema, dialect, reply)
-            return Prepared(prompt.model, reply, output, steps, STREAM_HEAD + stream.chunked, stream=stream)
+            return Prepared(prompt.model, reply, output, steps, STREAM_HEAD + stream.chunked, cost, stream=stream)
         whole = self._render.whole(route.schema, dialect, reply)
-        return Prepared(prompt.model, reply, output, steps, json_answer(200, whole), whole)
+        return Prepared(prompt.model, reply, output, steps, json_answer(200, whole), cost, whole)
 
     def _played(self, route: Route, prepared: Prepared, fault: Fault | None, call: Call) -> Exchange:
         self._serial += 1
         serial, stream = self._serial, prepared.stream
-        call.input, call.output = prepared.reply.input, prepared.output
+        call.input, call.output, call.cost = prepared.reply.input, prepared.output, prepared.cost
         first, interval = self.latency.times(call.provider, call.model)
         if stream is None:
             wait = first + interval * (prepared.steps - 1)

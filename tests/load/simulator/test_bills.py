@@ -123,3 +123,25 @@ async def test_the_sums_are_those_of_the_bills(openai_client, sim):
     rows = [row for row in sim.bills() if row["model"] == model]
     assert tally["bill"]["input_tokens"] == sum(row["input"] for row in rows) == 2 * HELLO_TOKENS
     assert tally["bill"]["output_tokens"] == sum(row["output"] for row in rows) == 2 * ANSWER_TOKENS
+
+
+async def test_a_bill_says_what_is_kept_for_an_hour_and_what_the_answer_says_it_costs(
+    anthropic_client, sim, request_id
+):
+    system = [{"type": "text", "text": request_id * 250, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    await anthropic_client.messages.create(
+        model=SONNET, max_tokens=50, system=system, messages=HELLO, extra_headers=named(request_id)
+    )
+    row = bill(sim, request_id)
+    assert (row["cache_write"], row["cache_write_long"], row["cost"]) == (2000, 2000, None)
+    async with openai.AsyncOpenAI(base_url=f"{sim.base_url('perplexity')}/v1", api_key="any") as client:
+        tools = [{"type": "web_search"}]
+        body = {
+            "model": "perplexity/sonar",
+            "input": "hello",
+            "tools": tools,
+            "extra_headers": named(f"{request_id}-p"),
+        }
+        answer = await client.responses.create(**body)
+    stated = answer.usage.cost["total_cost"]
+    assert bill(sim, f"{request_id}-p")["cost"] == round(stated * 1e9) == 2 * 250 + 20 * 2500 + 2_500_000
