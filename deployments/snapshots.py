@@ -19,7 +19,7 @@ REFRESH_EVERY = 2.0
 
 T = TypeVar("T")
 
-_VERSION = "SELECT version FROM snapshot_versions WHERE domain = $1"
+_VERSION = "SELECT coalesce((SELECT version FROM snapshot_versions WHERE domain = $1), 0)"
 _log = structlog.get_logger("penstock.snapshots")
 
 
@@ -42,6 +42,11 @@ class Snapshot(Generic[T]):
         self._version: int | None = None
         self._task: asyncio.Task[None] | None = None
         self.value = empty
+
+    @property
+    def loaded(self) -> bool:
+        """Whether `value` is what the database has, or had: not so in a process that started without Postgres."""
+        return self._version is not None
 
     async def start(self) -> None:
         """Load, and go on looking for changes. A lost Postgres does not hinder the start."""
@@ -66,7 +71,11 @@ class Snapshot(Generic[T]):
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            await self._try_refresh()
+            try:
+                await self._try_refresh()
+            except Exception:
+                # Whatever it was: a loop that ended here would keep today's state for ever.
+                _log.exception("snapshot not refreshed", domain=self._domain)
 
     async def _try_refresh(self) -> None:
         try:

@@ -136,7 +136,7 @@ def _penstock(environ: Mapping[str, str], home: Path, *words: str, progress: boo
     script = Path(sys.executable).with_name("penstock")
     command = str(script) if script.exists() else shutil.which("penstock")
     if command is None:
-        raise StackError("The command `penstock` is not installed beside this Python; `make install` installs it.")
+        raise StackError("The command `penstock` is not installed beside this Python; `make test` installs it.")
     # Files, not pipes: what stays running in the background may hold its standard output open.
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
         try:

@@ -31,6 +31,7 @@ from deployments.protocols import (
 from deployments.settings import load_settings
 from kit.telemetry import METRICS
 from serve_app.assembly import Assembly
+from serve_app.http import log
 from serve_app.metrics import RayExporter, scrape_cluster
 from serve_app.profiles import StageName
 
@@ -41,7 +42,9 @@ class StageReplica:
     stage_name: StageName
 
     async def __init__(self, handles: Mapping[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
-        self._assembly = Assembly(load_settings(dotenv=None), handles)
+        settings = load_settings(dotenv=None)
+        log.configure(settings.log_level)
+        self._assembly = Assembly(settings, handles)
         self.stage = self._assembly.local(self.stage_name)
         await self._assembly.start()
         self._metrics = export_metrics()

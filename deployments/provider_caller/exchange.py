@@ -172,11 +172,10 @@ class Exchange:
     # --- one attempt --------------------------------------------------------------------------------------------
 
     async def _complete_once(self, target: Target, number: int) -> Completed:
+        endpoint = self._desk.reach.endpoint(target)
         attempt = await self._begin(target, number)
         try:
-            completed = await self._desk.reach.client(target.provider).complete(
-                self._desk.reach.endpoint(target), self._call(target)
-            )
+            completed = await self._desk.reach.client(target.provider).complete(endpoint, self._call(target))
         except BaseException as error:
             self._books.failed(attempt, error)
             raise
@@ -184,11 +183,10 @@ class Exchange:
         return completed
 
     async def _open_once(self, target: Target, number: int) -> Opened:
+        endpoint = self._desk.reach.endpoint(target)
         attempt = await self._begin(target, number)
         try:
-            stream = await self._desk.reach.client(target.provider).open(
-                self._desk.reach.endpoint(target), self._call(target)
-            )
+            stream = await self._desk.reach.client(target.provider).open(endpoint, self._call(target))
         except BaseException as error:
             self._books.failed(attempt, error)
             raise
