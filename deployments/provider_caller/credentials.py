@@ -65,6 +65,11 @@ class Credentials:
         """Stop looking."""
         await self._snapshot.close()
 
+    @property
+    def loaded(self) -> bool:
+        """Whether anything is known; until then nobody can say whose key a call must take."""
+        return self._snapshot.loaded
+
     async def refresh(self) -> bool:
         """Load if something has changed; whether it had. Raises UnavailableError."""
         return await self._snapshot.refresh()

@@ -51,7 +51,10 @@ class Reach:
         return self._local if provider == LOCAL else self._http
 
     def target(self, tenant: str, provider: str, model: str) -> Target:
-        """A model with what its provider is known to allow this key."""
+        """A model with what its provider is known to allow this key. Raises UnavailableError while nobody knows which
+        tenants have keys of their own: the operator's is not taken on a guess."""
+        if provider != LOCAL and self._credentials is not None and not self._credentials.loaded:
+            raise UnavailableError("Keys are not known yet: the database cannot be reached. Try again.", retry_after=1)
         found = self._model(tenant, provider, model)
         window = found.context_window if found else None
         if self._owns(tenant, provider):

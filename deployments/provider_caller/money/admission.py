@@ -94,8 +94,10 @@ class Admission:
         """Take from every limit and reserve in every budget, or raise and take nothing.
 
         Raises RateLimitError, BudgetExceededError, UnprocessableError (unknown price under a hard budget) or
-        UnavailableError (hard budget, and Redis or the ledger is lost).
+        UnavailableError (hard budget, and Redis or the ledger is lost; or the rules have never been loaded).
         """
+        if not self._snapshot.loaded:
+            raise refusals.unknown_rules()
         applying = self.rules().applying_to(claim.account)
         try:
             hold, left, local = await self._reserve(claim, applying, claim.cost, claim.tokens)

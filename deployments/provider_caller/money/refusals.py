@@ -42,6 +42,14 @@ def unchecked(budget: Budget, reason: str = "Redis is lost") -> UnavailableError
     )
 
 
+def unknown_rules() -> UnavailableError:
+    """This process has started without Postgres: there may be a hard budget that it has never seen."""
+    return UnavailableError(
+        "The budgets and limits for this call are not known yet: the database cannot be reached. Try again.",
+        retry_after=1,
+    )
+
+
 def rate_reached(rule: RateRule, wait: float) -> RateLimitError:
     """A rate limit; wait: seconds until the call fits."""
     return RateLimitError(

@@ -13,10 +13,14 @@ import structlog
 from pydantic import SecretStr
 
 from deployments.provider_caller import credentials
+from deployments.provider_caller.catalogue import Catalogue
+from deployments.provider_caller.config import ProviderCallerConfig
 from deployments.provider_caller.credential_table import CredentialTable, NewCredential
 from deployments.provider_caller.credentials import Credentials
+from deployments.provider_caller.reach import Reach, no_models
+from deployments.provider_caller.resilience.targets import OPERATOR
 from kit.crypto import EncryptionKey, EnvironmentKeys, FileKeys, TamperedError, key_id_of
-from kit.errors import ConflictError
+from kit.errors import ConflictError, UnavailableError
 from kit.ids import uuid7
 from kit.postgres import Databases
 
@@ -296,3 +300,17 @@ async def test_keys_are_used_and_changed_while_they_are_rotated(world: World) ->
         done = True
     assert await world.table.key(world.tenant.id, id) == SecretStr("sk-14")
     assert key_id_of(await world.sealed(id)) == world.keys.current().id
+
+
+async def test_until_it_is_known_who_has_keys_nobody_is_called_with_the_operators(world: World) -> None:
+    """As in a replica that starts while Postgres is lost."""
+    await world.add()
+    credentials = Credentials(world.databases, world.keys)
+    unused: Any = None
+    catalogue = Catalogue(ProviderCallerConfig())
+    reach = Reach(catalogue, unused, unused, credentials=credentials, model_of=no_models, probe_timeout=1)
+    with pytest.raises(UnavailableError, match="not known yet"):
+        reach.target(world.tenant.slug, "openai", "gpt-4o")
+    await credentials.refresh()
+    assert reach.target(world.tenant.slug, "openai", "gpt-4o").owner == world.tenant.slug
+    assert reach.target(world.other.slug, "openai", "gpt-4o").owner == OPERATOR

@@ -303,6 +303,21 @@ async def test_a_redis_that_forgot_the_scripts_gets_them_again(bench: Any) -> No
     await asyncio.gather(*(replica.admission.admit(bench.claim(10)) for _ in range(10)))
 
 
+async def test_a_replica_that_starts_without_postgres_lets_nothing_past_a_budget(
+    bench: Any, postgres_proxy: Any
+) -> None:
+    await bench.budget(5)
+    await postgres_proxy.cut()
+    replica = await bench.replica(database_url=postgres_proxy.url)
+    with pytest.raises(UnavailableError, match="not known yet") as refused:
+        await replica.admission.admit(bench.claim(10))
+    assert refused.value.retry_after == 1
+    await postgres_proxy.mend()
+    await replica.admission.refresh()
+    with pytest.raises(BudgetExceededError):
+        await replica.admission.admit(bench.claim(10))
+
+
 async def test_rows_wait_for_postgres_in_memory_and_in_redis_and_are_written_once(
     bench: Any, postgres_proxy: Any
 ) -> None:
