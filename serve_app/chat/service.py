@@ -213,7 +213,7 @@ class ChatService:
         if not end.complete:
             ask.request.failed = True
             return
-        body = gathering.body() if gathering is not None else None
+        body = gathering.body(end.usage) if gathering is not None else None
         if body is not None:
             answer.body = body
             self._keep(ask, plan, answer)

@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from deployments.protocols import Usage
 from serve_app.chat.dialects.events import events_of
 from serve_app.http.sse import encode
 
@@ -44,7 +45,7 @@ class GatheredMessage:
             case "message_stop":
                 self._ended = True
 
-    def body(self) -> bytes | None:
+    def body(self, used: Usage | None) -> bytes | None:
         """The message as JSON; None when it is more than text or did not come to an end."""
         if self._message is None or not self._plain or not self._ended:
             return None

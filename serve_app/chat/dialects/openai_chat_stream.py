@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from deployments.protocols import Usage
 from serve_app.chat.dialects.events import events_of
 from serve_app.http.sse import DONE, encode
 
@@ -44,15 +45,17 @@ class Completion:
             if isinstance(delta.get("content"), str):
                 self.text.append(delta["content"])
 
-    def body(self) -> bytes | None:
-        """The chat completion as JSON; None when it is more than one choice of text or did not come to an end."""
+    def body(self, used: Usage | None) -> bytes | None:
+        """The chat completion as JSON; None when it is more than one choice of text or did not come to an end. used:
+        stands for the usage that the stream did not tell."""
         if not self._plain or self._finish_reason is None:
             return None
         message = {"role": "assistant", "content": "".join(self.text), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason}
         whole: dict[str, Any] = {**self._head, "object": "chat.completion", "choices": [choice]}
-        if self.usage is not None:
-            whole["usage"] = self.usage
+        usage = self.usage or (_stated(used) if used is not None else None)
+        if usage is not None:
+            whole["usage"] = usage
         if self.penstock is not None:
             whole["penstock"] = self.penstock
         return orjson.dumps(whole)
@@ -75,6 +78,15 @@ def replayed(body: bytes, *, include_usage: bool) -> bytes:
     if include_usage and "usage" in whole:
         events += encode({**head, "choices": [], "usage": whole["usage"]})
     return events + DONE
+
+
+def _stated(used: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": used.input_tokens,
+        "completion_tokens": used.output_tokens,
+        "total_tokens": used.input_tokens + used.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": used.cached_tokens},
+    }
 
 
 def _more_than_text(delta: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from deployments.protocols import Usage
 from serve_app.chat.dialects.events import events_of
 from serve_app.http.sse import encode
 
@@ -30,7 +31,7 @@ class GatheredResponse:
             if event.get("type") == "response.completed":
                 self._response = event["response"]
 
-    def body(self) -> bytes | None:
+    def body(self, used: Usage | None) -> bytes | None:
         """The response as JSON; None when it is more than text or did not come to an end."""
         response = self._response
         return orjson.dumps(response) if response is not None and all(map(_is_text, response["output"])) else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from deployments.protocols import Dialect
+from deployments.protocols import Dialect, Usage
 from kit.errors import PenstockError
 from serve_app.chat.dialects.extras import NO_EXTRAS, Extras
 
@@ -18,8 +18,9 @@ class Gathering(Protocol):
         """Take whole server-sent events in."""
         ...
 
-    def body(self) -> bytes | None:
-        """The answer as JSON; None when it is more than plain text or did not come to an end."""
+    def body(self, used: Usage | None) -> bytes | None:
+        """The answer as JSON; None when it is more than plain text or did not come to an end. used: for a stream that
+        was not asked to tell it."""
         ...
 
 

@@ -88,6 +88,7 @@ async def test_a_stream_is_stored_and_replayed_whole_or_as_a_stream(api: Any) ->
     await api.chat(question=question, temperature=0, stream=True)
     whole = await _until_hit(api, question=question, temperature=0)
     assert whole.json()["choices"][0]["message"]["content"] == "one two three"
+    assert whole.json()["usage"]["completion_tokens"] > 0
     streamed = await api.chat(question=question, temperature=0, stream=True)
     assert streamed.headers["x-penstock-cache"] == "hit"
     assert "one two three" in streamed.text

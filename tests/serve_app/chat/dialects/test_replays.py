@@ -49,7 +49,7 @@ def test_a_replay_gathered_is_the_stored_answer(dialect: Dialect) -> None:
     stored = orjson.loads(whole(dialect, Said("m"))) | {"penstock": {"answered": True, "citations": []}}
     gathering = request(dialect).gathering()
     gathering.add(request(dialect).replay(orjson.dumps(stored)))
-    again = orjson.loads(gathering.body() or b"{}")
+    again = orjson.loads(gathering.body(None) or b"{}")
     if dialect == "anthropic_messages":
         again["content"][0].pop("citations")
     assert again == stored
@@ -60,7 +60,7 @@ def test_a_providers_stream_gathered_is_a_whole_answer(dialect: Dialect) -> None
     gathering = request(dialect).gathering()
     for events in stream(dialect, Said("m", include_usage=True)):
         gathering.add(events)
-    again = orjson.loads(gathering.body() or b"{}")
+    again = orjson.loads(gathering.body(None) or b"{}")
     wanted = orjson.loads(whole(dialect, Said("m")))
     if dialect == "anthropic_messages":
         again["content"][0].pop("citations")
@@ -74,8 +74,8 @@ def test_more_than_text_and_streams_without_an_end_are_not_gathered(dialect: Dia
         calls.add(events)
     for events in [*stream(dialect, Said("m"))][:-2]:
         cut.add(events)
-    assert calls.body() is None
-    assert cut.body() is None
+    assert calls.body(None) is None
+    assert cut.body(None) is None
 
 
 def test_thoughts_and_unknown_blocks_of_a_message_are_replayed() -> None:
