@@ -1,7 +1,8 @@
 """Row by row: what the ledger holds of each attempt, and what the simulator billed for it.
 
-A client that leaves does so while tokens are on their way to it: of its last attempt the simulator may have sent more
-than the product had read. Everything else must be equal, to the token and the nano-dollar.
+A client that leaves does so while something is on its way to it: of its last attempt the simulator may have sent more
+tokens than the product had read, or an error that it had not. Everything else must be equal, to the token and the
+nano-dollar.
 """
 
 from collections import Counter, defaultdict
@@ -25,8 +26,8 @@ Row = Mapping[str, Any]
 @dataclass(slots=True)
 class Comparison:
     """differences: what is not as it must be, a sentence each. totals: by `ledger` and `bills`: attempts, tokens by
-    kind, nano-dollars. outcomes: by fault (empty: none) and the ledger's outcome. cancelled: calls whose client left;
-    in_flight: the most tokens that one of them was billed and the ledger does not have."""
+    kind, nano-dollars. outcomes: by fault (empty: none) and the ledger's outcome. cancelled: attempts whose client
+    left; in_flight: the most tokens that one of them was billed and the ledger does not have."""
 
     differences: list[str] = field(default_factory=list)
     totals: dict[str, Counter[str]] = field(default_factory=lambda: {"ledger": Counter(), "bills": Counter()})
@@ -41,8 +42,8 @@ def compare(bills: Iterable[Row], rows: Iterable[Row], left: set[str], book: Pri
     billed, recorded = _by_request(bills), _by_request(rows)
     for request_id in billed.keys() | recorded.keys():
         pairs = _paired(billed[request_id], recorded[request_id])
-        found.cancelled += request_id in left
         for bill, row in pairs:
+            found.cancelled += row is not None and row["outcome"] == "cancelled" and request_id in left
             _add(found, bill, row)
             if bill is None or row is None:
                 found.differences.append(f"{request_id}: only {_words(bill) if row is None else _words(row)}")
@@ -57,7 +58,9 @@ def _compare(found: Comparison, bill: Row, row: Row, left: bool, book: PriceBook
     expected = charged
     if charged != held:
         missing = charged["output"] - held["output"]
-        if not left or charged["input"] != held["input"] or not 0 <= missing <= IN_FLIGHT:
+        on_its_way = charged["input"] == held["input"] and 0 <= missing <= IN_FLIGHT
+        error_on_its_way = bill["state"] == "refused" and not held["output"]
+        if not (left and row["outcome"] == "cancelled" and (on_its_way or error_on_its_way)):
             found.differences.append(f"{name}: billed {charged}, in the ledger {held}")
             return
         found.in_flight = max(found.in_flight, missing)
@@ -102,7 +105,8 @@ def _place(one: Row) -> tuple[str, str]:
     """Provider and model, as the product has them."""
     provider, model = str(one["provider"]), str(one["model"])
     provider = PROVIDERS.get(provider, provider)
-    return provider, model.removeprefix("perplexity/") if provider == "perplexity" else model
+    # Perplexity has one model; ours that are called otherwise are that one with other settings.
+    return provider, "sonar" if provider == "perplexity" else model
 
 
 def _tokens(one: Row) -> dict[str, int]:

@@ -17,8 +17,8 @@ def show(found: Comparison, outcomes: Counter[str], console: Console) -> None:
     seen = ", ".join(f"{count:,} {name}" for name, count in sorted(outcomes.items()))
     console.print(f"The clients saw: {seen}.")
     console.print(
-        f"{found.cancelled:,} clients left. Of one of their answers at most {found.in_flight} tokens were on their way "
-        f"when it was given up ({IN_FLIGHT} are allowed)."
+        f"{outcomes['left']:,} clients left, {found.cancelled:,} of them during an attempt. At most {found.in_flight} "
+        f"tokens of an answer were on their way to one that left ({IN_FLIGHT} are allowed)."
     )
     for difference in found.differences[:SHOWN]:
         console.print(difference, style="red", markup=False)

@@ -104,6 +104,10 @@ def test_a_client_that_leaves_may_be_billed_for_what_was_on_its_way(book: PriceB
     cancelled = row(outcome="cancelled", output_tokens=2, cost_usd="0.000003700")
     found = compare([bill(state="cancelled")], [cancelled], {"r1"}, book)
     assert (found.differences, found.cancelled, found.in_flight) == ([], 1, 3)
+    refused = compare([bill(**NOTHING)], [{**cancelled, "output_tokens": 0, "cost_usd": "0.0000025"}], {"r1"}, book)
+    assert refused.differences == []
+    assert compare([bill()], [{**cancelled, "outcome": "ok"}], {"r1"}, book).differences
+    assert compare([bill(**NOTHING)], [cancelled], {"r1"}, book).differences
     assert compare([bill(state="cancelled")], [cancelled], set(), book).differences
     assert compare([bill(output=500)], [cancelled], {"r1"}, book).differences
     assert compare([bill(input=11)], [cancelled], {"r1"}, book).differences
