@@ -94,4 +94,7 @@ class Lease:
 
 
 def _covers(hold: Hold, cost: int | None) -> bool:
-    return cost is None or (hold.amount is not None and cost <= hold.amount)
+    """Whether a hold is for as much. No known amount stands for an unknown one, nor the other way round."""
+    if cost is None or hold.amount is None:
+        return cost is hold.amount
+    return cost <= hold.amount

@@ -153,6 +153,19 @@ async def test_an_unknown_price_is_refused_under_a_hard_budget_and_flagged_under
     assert await bench.ledger("count(*) FILTER (WHERE cost_nano IS NULL)") == 1
 
 
+async def test_a_fallback_of_unknown_price_is_refused_though_the_first_target_had_one(bench: Any) -> None:
+    """What was reserved for the first target says nothing of what another may cost."""
+    id = await bench.budget(100)
+    replica = await bench.replica()
+    lease = await replica.admission.admit(bench.claim(60))
+    with pytest.raises(UnprocessableError, match="the price of compatible/model is unknown"):
+        await lease.hold(None, provider="compatible", model="model")
+    assert (await lease.hold(60)).amount == 60
+    lease.release()
+    await replica.settle()
+    assert await bench.counter(id) == (0, 0)
+
+
 async def test_an_alert_never_refuses_and_each_threshold_is_told_once(bench: Any) -> None:
     id = await bench.budget(100, mode="alert")
     replicas = [await bench.replica(), await bench.replica()]
