@@ -171,7 +171,7 @@ def _visible(subjects: Subjects, arguments: list[Any]) -> tuple[str, list[Any]]:
 
 
 def _period(query: UsageQuery, user: str | None) -> tuple[str, list[Any]]:
-    arguments: list[Any] = [query.start, query.end]
+    arguments: list[Any] = [query.start, query.to]
     where = "started_at >= $1 AND started_at < $2"
     if user is not None:
         arguments.append(user)

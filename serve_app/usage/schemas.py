@@ -166,9 +166,8 @@ class UsageQuery(Page):
         alias="from",
         description="Date or time, ISO 8601, UTC; by default the beginning of the month.",
     )
-    end: datetime = Field(
+    to: datetime = Field(
         default_factory=lambda: datetime.now(UTC),
-        alias="to",
         validate_default=True,
         description="Before this; by default now.",
     )
@@ -189,12 +188,12 @@ class UsageQuery(Page):
             raise ValueError("must name each group once")
         return value
 
-    @field_validator("start", "end")
+    @field_validator("start", "to")
     @classmethod
     def _utc(cls, value: datetime) -> datetime:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
-    @field_validator("end")
+    @field_validator("to")
     @classmethod
     def _after_start(cls, value: datetime, info: ValidationInfo) -> datetime:
         start = info.data.get("start")

@@ -203,7 +203,7 @@ class UsageService:
             ]
         return Usage(
             start=query.start,
-            end=query.end,
+            end=query.to,
             totals=Totals(**_sums(totals)),
             groups=groups,
             rows=rows,

@@ -84,6 +84,7 @@ async def test_who_is_no_administrator_sees_only_own_usage(api: Any, member: Any
         ({"from": "yesterday"}, "from"),
         ({"from": "2031-04-01", "to": "2031-03-01"}, "to"),
         ({"from": "2000-01-01", "to": "2031-03-01"}, "to"),
+        ({"from": "2000-01-01"}, "to"),
         ({"detail": "true", "group_by": "day"}, "detail"),
         ({"limit": 101}, "limit"),
         ({"group_by": "day", "cursor": "AAAA"}, "cursor"),
