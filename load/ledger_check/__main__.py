@@ -29,7 +29,7 @@ from load.stack import StackError, started_stack, temporary_home
 ANSWER_TOKENS = 24
 LATENCY_MS, TOKEN_INTERVAL_MS = 3.0, 0.3
 """So that a client can leave in the middle of an answer."""
-SILENCE = "1"
+SILENCE = "2"
 """Seconds after which silent streams are given up here, so that stalls do not take long."""
 REPORT_WIDTH = 132
 
@@ -102,7 +102,7 @@ def environment(upstream: SimulatorProcess) -> dict[str, str]:
     return {
         f"{caller}BASE_URLS": orjson.dumps(urls).decode(),
         f"{caller}IDLE_TIMEOUT": SILENCE,
-        "PENSTOCK_SERVER__REQUEST_TIMEOUT": "6",
+        "PENSTOCK_SERVER__REQUEST_TIMEOUT": "8",
         **first_token,
         **keys,
     }

@@ -1,6 +1,6 @@
 """Row by row: what the ledger holds of each attempt, and what the simulator billed for it.
 
-A client that leaves does so while something is on its way to it: of its last attempt the simulator may have sent more
+An attempt that is given up, because its client left or its time was over, may have something on its way to it: more
 tokens than the product had read, or an error that it had not. Everything else must be equal, to the token and the
 nano-dollar.
 """
@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 class Comparison:
     """differences: what is not as it must be, a sentence each. totals: by `ledger` and `bills`: attempts, tokens by
     kind, nano-dollars. outcomes: by fault (empty: none) and the ledger's outcome. cancelled: attempts whose client
-    left; in_flight: the most tokens that one of them was billed and the ledger does not have."""
+    left; in_flight: the most tokens that an attempt which was given up was billed and the ledger does not have."""
 
     differences: list[str] = field(default_factory=list)
     totals: dict[str, Counter[str]] = field(default_factory=lambda: {"ledger": Counter(), "bills": Counter()})
@@ -53,14 +53,16 @@ def compare(bills: Iterable[Row], rows: Iterable[Row], left: set[str], book: Pri
 
 
 def _compare(found: Comparison, bill: Row, row: Row, left: bool, book: PriceBook) -> None:
-    name = f"{row['request_id']} attempt {row['attempt']} at {row['provider']}/{row['model']} ({bill['fault']})"
+    where = f"attempt {row['attempt']} at {row['provider']}/{row['model']}"
+    name = f"{row['request_id']}, {where}, fault {bill['fault']}, {row['outcome']}"
     charged, held = _tokens(bill), _tokens(row)
     expected = charged
     if charged != held:
         missing = charged["output"] - held["output"]
         on_its_way = charged["input"] == held["input"] and 0 <= missing <= IN_FLIGHT
         error_on_its_way = bill["state"] == "refused" and not held["output"]
-        if not (left and row["outcome"] == "cancelled" and (on_its_way or error_on_its_way)):
+        given_up = row["outcome"] == "cancelled" and (left or bill["fault"] is None)
+        if not (given_up and (on_its_way or error_on_its_way)):
             found.differences.append(f"{name}: billed {charged}, in the ledger {held}")
             return
         found.in_flight = max(found.in_flight, missing)

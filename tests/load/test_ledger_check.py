@@ -108,10 +108,15 @@ def test_a_client_that_leaves_may_be_billed_for_what_was_on_its_way(book: PriceB
     assert refused.differences == []
     assert compare([bill()], [{**cancelled, "outcome": "ok"}], {"r1"}, book).differences
     assert compare([bill(**NOTHING)], [cancelled], {"r1"}, book).differences
-    assert compare([bill(state="cancelled")], [cancelled], set(), book).differences
     assert compare([bill(output=500)], [cancelled], {"r1"}, book).differences
     assert compare([bill(input=11)], [cancelled], {"r1"}, book).differences
     assert compare([bill(output=1)], [cancelled], {"r1"}, book).differences
+
+
+def test_an_attempt_whose_time_was_over_may_be_too_but_for_a_silent_one_nothing_was_on_its_way(book: PriceBook) -> None:
+    cancelled = row(outcome="cancelled", output_tokens=0, cost_usd="0.0000025")
+    assert compare([bill()], [cancelled], set(), book).differences == []
+    assert compare([bill(fault="stall_mid", state="cancelled")], [cancelled], set(), book).differences
 
 
 def test_a_seed_gives_the_same_calls() -> None:
