@@ -138,6 +138,8 @@ class Books:
             return replace(usage, cost=0)
         if usage.cost is not None:
             return usage
+        if self._reach.surcharge(target.provider, self._content, self._request.dialect):
+            return replace(usage, cost=None)
         price = self._reach.price(self._request.account.tenant, target.provider, target.model)
         return replace(usage, cost=price.cost(usage) if price else None)
 

@@ -73,6 +73,7 @@ class Exchange:
         self._ends = time.monotonic() + request.timeout
         self._prompt = prompt_tokens(content, request.dialect)
         self._books = Books(desk.ledger, desk.reach, request, content, stream=stream)
+        self._bounds: dict[tuple[str, str], int | None] = {}
         self._lease: Lease | None = None
 
     async def complete(self) -> ProviderReply:
@@ -126,6 +127,7 @@ class Exchange:
             timeout=request.timeout,
             provider=provider,
             model=model,
+            surcharge=self._surcharge(provider) if limited.budgets else None,
         )
         return await self._desk.admission.admit(claim)
 
@@ -152,8 +154,15 @@ class Exchange:
         )
 
     def _cost_bound(self, provider: str, model: str) -> int | None:
+        """The most nano-dollars that one attempt can cost. Found once for each target: admission and attempt ask."""
+        target = (provider, model)
+        if target not in self._bounds:
+            self._bounds[target] = self._find_cost_bound(provider, model)
+        return self._bounds[target]
+
+    def _find_cost_bound(self, provider: str, model: str) -> int | None:
         price = self._desk.reach.price(self._request.account.tenant, provider, model)
-        if price is None:
+        if price is None or self._surcharge(provider):
             return None
         if provider == LOCAL:
             return 0
@@ -168,6 +177,9 @@ class Exchange:
         rates = price.rates(prompt)
         output = self._output_bound(provider, model)
         return prompt * rates.dearest_prompt + output * rates.output + price.request
+
+    def _surcharge(self, provider: str) -> str | None:
+        return self._desk.reach.surcharge(provider, self._content, self._request.dialect)
 
     # --- one attempt --------------------------------------------------------------------------------------------
 

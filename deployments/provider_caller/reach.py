@@ -1,8 +1,10 @@
 """Whom a tenant's call of a provider's model goes to: with whose key, within which limits, at which price."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
+from deployments.protocols import Dialect
 from deployments.provider_caller.call import Endpoint, ProviderClient
 from deployments.provider_caller.catalogue import LOCAL, Catalogue, Model, key_variable
 from deployments.provider_caller.credentials import Credentials
@@ -96,6 +98,11 @@ class Reach:
             return price
         own = self._model_of(tenant, provider, model)
         return own.price(datetime.now(UTC).date()) if own else None
+
+    def surcharge(self, provider: str, content: Mapping[str, Any], dialect: Dialect) -> str | None:
+        """See Provider.surcharge."""
+        known = self._catalogue.providers.get(provider)
+        return known.surcharge(content, dialect) if known else None
 
     def max_output(self, tenant: str, provider: str, model: str) -> int | None:
         """The most tokens that a model answers with, None where unknown."""

@@ -131,7 +131,7 @@ class Admission:
         if not (applying.budgets or applying.rates or applying.slots):
             return Hold(uuid7(), claim.account, now, cost), (), False
         if cost is None and (hard := first_hard(applying.budgets)):
-            raise refusals.unpriced(hard, claim.provider, claim.model)
+            raise refusals.unpriced(hard, claim.provider, claim.model, claim.surcharge)
         for _ in range(ATTEMPTS):
             if time.monotonic() < self._lost_until:
                 break

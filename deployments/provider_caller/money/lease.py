@@ -23,7 +23,8 @@ class Claim:
     """What a call may use. tokens: of the prompt, estimated, and the most of the output; for limits on tokens.
 
     cost: the most nano-dollars that its first attempt can cost, None where the price is unknown. timeout: seconds that
-    the call may last. provider, model: of the first attempt.
+    the call may last. provider, model: of the first attempt. surcharge: the field that makes its price unknown, None
+    where it is the model's that is.
     """
 
     account: Account
@@ -33,6 +34,7 @@ class Claim:
     timeout: float = 600.0
     provider: str = ""
     model: str = ""
+    surcharge: str | None = None
 
 
 class Lease:

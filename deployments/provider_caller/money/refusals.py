@@ -22,8 +22,15 @@ def exceeded(budget: Budget, moment: datetime, spent: int, reserved: int, cost: 
     )
 
 
-def unpriced(budget: Budget, provider: str, model: str) -> UnprocessableError:
-    """Nobody can say what the call may cost."""
+def unpriced(budget: Budget, provider: str, model: str, surcharge: str | None) -> UnprocessableError:
+    """Nobody can say what the call may cost. surcharge: the field of the request because of which, if it is one."""
+    if surcharge is not None:
+        problem = f"the price of a call with it is unknown, and the {_name(budget)} is hard"
+        return UnprocessableError(
+            f"`{surcharge}`: {problem}. Leave it out, or make the budget one that alerts.",
+            details={surcharge: [problem]},
+            should_retry=False,
+        )
     name = "/".join(part for part in (provider, model) if part) or "this model"
     problem = f"the price of {name} is unknown, and the {_name(budget)} is hard"
     return UnprocessableError(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployments.protocols import Dialect
-from deployments.provider_caller.providers.base import Provider, without
+from deployments.provider_caller.providers.base import Provider, has_tool, without
 
 VERSION = "2023-06-01"
 
@@ -33,6 +33,16 @@ class Anthropic(Provider):
         if _NO_SAMPLING.match(model):
             return without(content, "temperature", "top_p", "top_k")
         return content
+
+    def surcharge(self, content: Mapping[str, Any], dialect: Dialect) -> str | None:
+        """Fast mode, a place of computation, tools that it runs."""
+        if dialect not in self.dialects:
+            return None
+        if content.get("speed") not in (None, "standard"):
+            return "speed"
+        if content.get("inference_geo") not in (None, "global"):
+            return "inference_geo"
+        return "tools" if has_tool(content, "web_search_", "code_execution_") else None
 
 
 PROVIDER = Anthropic()

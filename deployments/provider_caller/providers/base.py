@@ -70,6 +70,11 @@ class Provider:
         then the caller's bytes go out unchanged."""
         return content
 
+    def surcharge(self, content: Mapping[str, Any], dialect: Dialect) -> str | None:
+        """The field by which a caller's request costs what no price table of tokens has: another rate, or a charge
+        beside the tokens. None for any other request. dialect: the caller's."""
+        return None
+
     mends: bool = False
     """Whether answers must be mended; streams are then parsed event by event."""
 
@@ -94,6 +99,15 @@ class Provider:
         if error.get("code") == "context_length_exceeded":
             return True
         return status in (400, 413, 422) and _TOO_LONG.search(str(error.get("message") or "")) is not None
+
+
+def has_tool(content: Mapping[str, Any], *kinds: str) -> bool:
+    """Whether a tool is of a type that begins with one of these."""
+    tools = content.get("tools")
+    if not isinstance(tools, list):
+        return False
+    types = (tool.get("type") for tool in tools if isinstance(tool, dict))
+    return any(isinstance(kind, str) and kind.startswith(kinds) for kind in types)
 
 
 def without(content: Mapping[str, Any], *fields: str) -> Mapping[str, Any]:

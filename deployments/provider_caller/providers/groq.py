@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployments.protocols import Dialect
-from deployments.provider_caller.providers.base import ONLY_AT_OPENAI, Provider, without
+from deployments.provider_caller.providers.base import ONLY_AT_OPENAI, Provider, has_tool, without
 
 _NOT_IN_CHAT = (
     "logprobs",
@@ -17,6 +17,8 @@ _NOT_IN_CHAT = (
     *ONLY_AT_OPENAI,
 )
 _NOT_IN_RESPONSES = ("include", *ONLY_AT_OPENAI)
+_STANDARD_TIERS = (None, "auto", "default", "on_demand", "flex")
+"""Its `flex` costs what `on_demand` does."""
 
 
 class Groq(Provider):
@@ -37,6 +39,14 @@ class Groq(Provider):
             named = [without(message, "name") if isinstance(message, dict) else message for message in messages]
             content = {**content, "messages": named}
         return content
+
+    def surcharge(self, content: Mapping[str, Any], dialect: Dialect) -> str | None:
+        """Tools that it runs, tiers by contract."""
+        if dialect not in self.dialects:
+            return None
+        if content.get("service_tier") not in _STANDARD_TIERS:
+            return "service_tier"
+        return "tools" if has_tool(content, "browser_search", "code_interpreter") else None
 
     def too_long(self, status: int, error: Mapping[str, Any]) -> bool:
         """Also a prompt with more tokens than the account may send in a minute: it will never fit (status 413)."""

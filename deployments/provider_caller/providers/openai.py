@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployments.protocols import Dialect
-from deployments.provider_caller.providers.base import Provider, without
+from deployments.provider_caller.providers.base import Provider, has_tool, without
 
 _REASONS = re.compile(r"o\d|gpt-5(?!\.[1-4]|-chat)|gpt-[6-9]")
 _TOOLS_NEED_RESPONSES = re.compile(r"gpt-5\.[4-9]|gpt-[6-9]")
+_STANDARD_TIERS = (None, "auto", "default")
+_CHARGED_TOOLS = ("web_search", "file_search", "code_interpreter", "image_generation", "shell")
+"""Types of tools, or their beginnings, that OpenAI runs and charges beside the tokens."""
 _SAMPLING = (
     "temperature",
     "top_p",
@@ -48,6 +51,18 @@ class OpenAI(Provider):
         if _REASONS.match(model) and _effort(content) != "none":
             content = without(content, *_SAMPLING)
         return content
+
+    def surcharge(self, content: Mapping[str, Any], dialect: Dialect) -> str | None:
+        """Flex and priority, hosted tools, searches, speech."""
+        if dialect not in self.dialects:
+            return None
+        if content.get("service_tier") not in _STANDARD_TIERS:
+            return "service_tier"
+        if has_tool(content, *_CHARGED_TOOLS):
+            return "tools"
+        if content.get("web_search_options") is not None:
+            return "web_search_options"
+        return "audio" if content.get("audio") is not None else None
 
 
 def _effort(content: Mapping[str, Any]) -> Any:

@@ -105,6 +105,35 @@ def test_google_gets_no_field_that_it_refuses() -> None:
     assert prepared("google", "m", seed=1, store=True, temperature=1) == {"temperature": 1}
 
 
+@pytest.mark.parametrize(
+    ("provider", "dialect", "fields", "field"),
+    [
+        ("openai", "openai_chat", {"service_tier": "priority"}, "service_tier"),
+        ("openai", "openai_responses", {"service_tier": "flex"}, "service_tier"),
+        ("openai", "openai_responses", {"tools": [{"type": "web_search_preview"}]}, "tools"),
+        ("openai", "openai_responses", {"tools": [{"type": "function"}, {"type": "code_interpreter"}]}, "tools"),
+        ("openai", "openai_chat", {"web_search_options": {}}, "web_search_options"),
+        ("openai", "openai_chat", {"audio": {"voice": "ash"}}, "audio"),
+        ("openai", "openai_chat", {"service_tier": ["odd"], "tools": "odd"}, "service_tier"),
+        ("openai", "openai_chat", {"service_tier": "auto", "tools": [{"type": "function"}, "odd", {}]}, None),
+        ("openai", "anthropic_messages", {"service_tier": "standard_only"}, None),
+        ("groq", "openai_chat", {"service_tier": "flex"}, None),
+        ("groq", "openai_chat", {"service_tier": "performance"}, "service_tier"),
+        ("groq", "openai_chat", {"tools": [{"type": "browser_search"}]}, "tools"),
+        ("anthropic", "anthropic_messages", {"speed": "fast"}, "speed"),
+        ("anthropic", "anthropic_messages", {"inference_geo": "us"}, "inference_geo"),
+        ("anthropic", "anthropic_messages", {"tools": [{"type": "web_search_20260318"}]}, "tools"),
+        ("anthropic", "anthropic_messages", {"tools": [{"type": "bash_20250124"}, {"name": "f"}]}, None),
+        ("anthropic", "openai_chat", {"service_tier": "priority"}, None),
+        ("perplexity", "openai_responses", {"tools": [{"type": "web_search"}]}, None),
+    ],
+)
+def test_what_costs_more_than_its_tokens_is_known_by_its_field(
+    provider: str, dialect: Any, fields: dict[str, Any], field: str | None
+) -> None:
+    assert PROVIDERS[provider].surcharge(fields, dialect) == field
+
+
 def test_googles_thinking_counts_as_output() -> None:
     assert read_google_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115}) == Usage(10, 105)
     assert read_google_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}) == Usage(10, 5)
