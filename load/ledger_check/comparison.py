@@ -25,15 +25,20 @@ Row = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Comparison:
-    """differences: what is not as it must be, a sentence each. totals: by `ledger` and `bills`: attempts, tokens by
-    kind, nano-dollars. outcomes: by fault (empty: none) and the ledger's outcome. cancelled: attempts whose client
-    left; in_flight: the most tokens that an attempt which was given up was billed and the ledger does not have."""
+    """What was found.
+
+    differences: what is not as it must be, a sentence each. totals: by `ledger` and `bills`: attempts, tokens by kind,
+    nano-dollars. outcomes: by fault (empty: none) and the ledger's outcome. cancelled: attempts whose client left.
+    in_flight: the most tokens that an attempt which was given up was billed and the ledger does not have. never_heard:
+    attempts whose client left before the simulator had the request, with their prompt in the ledger.
+    """
 
     differences: list[str] = field(default_factory=list)
     totals: dict[str, Counter[str]] = field(default_factory=lambda: {"ledger": Counter(), "bills": Counter()})
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     cancelled: int = 0
     in_flight: int = 0
+    never_heard: int = 0
 
 
 def compare(bills: Iterable[Row], rows: Iterable[Row], left: set[str], book: PriceBook) -> Comparison:
@@ -45,7 +50,9 @@ def compare(bills: Iterable[Row], rows: Iterable[Row], left: set[str], book: Pri
         for bill, row in pairs:
             found.cancelled += row is not None and row["outcome"] == "cancelled" and request_id in left
             _add(found, bill, row)
-            if bill is None or row is None:
+            if bill is None and row is not None and _never_heard(row, request_id in left):
+                found.never_heard += 1
+            elif bill is None or row is None:
                 found.differences.append(f"{request_id}: only {_words(bill) if row is None else _words(row)}")
             else:
                 _compare(found, bill, row, request_id in left, book)
@@ -73,6 +80,10 @@ def _compare(found: Comparison, bill: Row, row: Row, left: bool, book: PriceBook
         found.differences.append(f"{name}: costs {right} nano-dollars, in the ledger {cost}")
     if right is not None:
         found.totals["bills"]["nano-dollars"] += right
+
+
+def _never_heard(row: Row, left: bool) -> bool:
+    return left and row["outcome"] == "cancelled" and not row["output_tokens"]
 
 
 def _cost(bill: Row, row: Row, counts: Mapping[str, int], book: PriceBook, *, stated: bool) -> int | None:

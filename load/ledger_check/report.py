@@ -18,7 +18,8 @@ def show(found: Comparison, outcomes: Counter[str], console: Console) -> None:
     console.print(f"The clients saw: {seen}.")
     console.print(
         f"{outcomes['left']:,} clients left, {found.cancelled:,} of them during an attempt. At most {found.in_flight} "
-        f"tokens of an answer were on their way when it was given up ({IN_FLIGHT} are allowed)."
+        f"tokens of an answer were on their way when it was given up ({IN_FLIGHT} are allowed). "
+        f"{found.never_heard:,} attempts had not reached the simulator when their client left."
     )
     for difference in found.differences[:SHOWN]:
         console.print(difference, style="red", markup=False)

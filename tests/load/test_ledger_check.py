@@ -108,6 +108,9 @@ def test_a_client_that_leaves_may_be_billed_for_what_was_on_its_way(book: PriceB
     assert refused.differences == []
     assert compare([bill()], [{**cancelled, "outcome": "ok"}], {"r1"}, book).differences
     assert compare([bill(**NOTHING)], [cancelled], {"r1"}, book).differences
+    never_heard = compare([], [{**cancelled, "output_tokens": 0}], {"r1"}, book)
+    assert (never_heard.differences, never_heard.never_heard) == ([], 1)
+    assert compare([], [cancelled], {"r1"}, book).differences
     assert compare([bill(output=500)], [cancelled], {"r1"}, book).differences
     assert compare([bill(input=11)], [cancelled], {"r1"}, book).differences
     assert compare([bill(output=1)], [cancelled], {"r1"}, book).differences
