@@ -110,10 +110,10 @@ class Attempts:
         Raises the routed target's failure where no target answers, DeadlineError once the time is over, and bad input
         at once. What `once` raises beside the platform's errors passes through, as a cancellation does.
         """
-        targets, failure = fitting(plan, self._config.context_margin)
+        first_failure: PenstockError | None
+        targets, first_failure = fitting(plan, self._config.context_margin)
         course = Course(plan, once)
         left = list(targets)
-        first_failure: PenstockError | None = None
         while left:
             target = left.pop(0)
             try:
@@ -125,7 +125,7 @@ class Attempts:
                 left = self._next(course, target, error, first_failure, left)
             else:
                 outcome.attempts = course.attempts
-                outcome.failure = failure or (first_failure if outcome.target is not plan.targets[0] else None)
+                outcome.failure = first_failure if outcome.target is not plan.targets[0] else None
                 return outcome
         raise first_failure or UnavailableError("No provider is at hand.")
 

@@ -385,6 +385,17 @@ def test_a_prompt_that_does_not_fit_goes_to_a_larger_window_and_says_why() -> No
     within(test)
 
 
+def test_a_prompt_that_does_not_fit_is_why_nobody_answered_where_the_larger_window_fails() -> None:
+    small, large = Target("a", "small", context_window=8_000), Target("b", "large", context_window=100_000)
+
+    async def test(world: World) -> None:
+        error = await world.fails(small, large, tokens=20_000)
+        assert error.code == "context_length_exceeded"
+        assert "8000 tokens of small" in error.message
+
+    within(test, b=failing(lambda: NotAskedError("no budget covers it", should_retry=False)))
+
+
 def test_a_prompt_longer_than_any_window_is_refused_before_anyone_is_asked() -> None:
     small, large = Target("a", "small", context_window=8_000), Target("b", "large", context_window=100_000)
 
