@@ -116,12 +116,12 @@ class Admission:
             raise
         return hold
 
-    def give_back(self, tenant: str, entries: Sequence[Entry], local: Applying | None) -> None:
-        """Queue what a lease leaves over."""
+    def give_back(self, tenant: str, entries: Sequence[Entry], local: Applying | None, *, urgent: bool) -> None:
+        """Queue what a lease leaves over; urgent: others may be refused for the want of it."""
         if local is not None:
             self._local.release(local.slots)
         if entries:
-            self._settlement.put(tenant, entries)
+            self._settlement.put(tenant, entries, urgent=urgent)
 
     async def _reserve(
         self, claim: Claim, applying: Applying, cost: int | None, tokens: int

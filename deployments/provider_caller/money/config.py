@@ -11,7 +11,7 @@ class MoneyConfig(Section):
     reserve_margin: float = Field(
         60.0, gt=0, description="Seconds beyond a call's deadline after which its reservation counts as lost."
     )
-    settle_every: float = Field(0.01, gt=0, description="Seconds between two batches of the usage ledger.")
+    settle_every: float = Field(0.05, gt=0, description="Seconds between two batches of the usage ledger.")
     batch_rows: int = Field(1000, ge=1, le=5000, description="Most rows that one batch writes for one tenant.")
     max_waiting_rows: int = Field(
         100_000, ge=1, description="Rows one replica keeps in memory while Postgres is lost; the rest is in Redis only."

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from deployments.provider_caller.money.admission import Admission
 
 
+FEW_SLOTS = 64
+"""Of a cap this small the slots go back at once: one call after the other must fit into a cap of one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a call may use. tokens: of the prompt, estimated, and the most of the output; for limits on tokens.
@@ -92,7 +96,9 @@ class Lease:
         if slots or rates:
             tokens = -self._claim.tokens if rates else 0
             entries.append(Entry("free", tokens=tokens, rates=rates, lease=self._first.id.hex, slots=slots))
-        self._admission.give_back(self._claim.account.tenant, entries, self._applying if self._local else None)
+        local = self._applying if self._local else None
+        urgent = any(slot.cap <= FEW_SLOTS for slot in self._applying.slots)
+        self._admission.give_back(self._claim.account.tenant, entries, local, urgent=urgent)
 
 
 def _covers(hold: Hold, cost: int | None) -> bool:

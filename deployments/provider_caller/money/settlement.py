@@ -66,6 +66,7 @@ class Settlement:
         self._unsure: dict[str, tuple[str, list[Entry]]] = {}
         """By tenant: a batch that may have been settled, and its mark."""
         self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._flushing = asyncio.Lock()
 
@@ -80,12 +81,14 @@ class Settlement:
         with contextlib.suppress(RedisError, OSError):
             await self.flush()
 
-    def put(self, tenant: str, entries: Iterable[Entry]) -> None:
-        """Queue entries of a tenant. Does not block."""
+    def put(self, tenant: str, entries: Iterable[Entry], *, urgent: bool = False) -> None:
+        """Queue entries of a tenant. Does not block. urgent: somebody may be waiting for them, so no batch gathers."""
         queue = self._waiting.setdefault(tenant, deque())
         queue.extend(entries)
         while len(queue) > MAX_WAITING:
             queue.popleft()
+        if urgent:
+            self._urgent.set()
         self._wake.set()
 
     async def flush(self) -> None:
@@ -111,7 +114,10 @@ class Settlement:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await asyncio.sleep(self._every)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every):
+                    await self._urgent.wait()
+            self._urgent.clear()
             try:
                 await self.flush()
             except (RedisError, OSError) as error:

@@ -1,5 +1,6 @@
 """Rates and slots, through Redis and without it."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -51,6 +52,19 @@ async def test_tokens_are_taken_by_the_bound_and_corrected_by_what_was_used(benc
     await replica.settle()
     lease = await replica.admission.admit(bench.claim(tokens=900))
     assert 50 <= int(lease.headers()["x-ratelimit-remaining-tokens"]) <= 60
+
+
+async def test_one_call_after_the_other_fits_into_a_cap_of_one(bench: Any) -> None:
+    await bench.limit(concurrency=1)
+    replica = await bench.replica(settle_every=60)
+    (await replica.admission.admit(bench.claim())).release()
+    async with asyncio.timeout(5):  # and not the minute after which batches are settled
+        while True:
+            try:
+                await replica.admission.admit(bench.claim())
+                break
+            except RateLimitError:
+                await asyncio.sleep(0.005)
 
 
 async def test_slots_are_given_back_when_calls_end_and_when_replicas_die(bench: Any) -> None:
