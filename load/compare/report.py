@@ -94,9 +94,9 @@ def write_plot(report: Report, file: Path) -> None:
     )
     colours = ["#1f6f8b" if name.startswith("penstock") else "#b0b0b0" for name in names]
     for axis, load, kind, title in panels:
-        values = [_value(report["figures"][name][load], kind) or 0.0 for name in names]
-        bars = axis.barh(names, values, color=colours)
-        axis.bar_label(bars, [f"{value:,.2f}" if kind == "added" else f"{value:,.0f}" for value in values], padding=3)
+        values = [_value(report["figures"][name][load], kind) for name in names]
+        bars = axis.barh(names, [value or 0.0 for value in values], color=colours)
+        axis.bar_label(bars, [_label(value, kind) for value in values], padding=3)
         axis.set_title(title, fontsize=10)
         axis.invert_yaxis()
         axis.margins(x=0.18)
@@ -129,6 +129,12 @@ def _value(cell: dict[str, Any], kind: str) -> float | None:
     if kind == "rate":
         return float(cell["requests_per_second"]) or None
     return None if cell["added_ms"] is None else float(cell["added_ms"]["p50"])
+
+
+def _label(value: float | None, kind: str) -> str:
+    if value is None:
+        return "answered with errors"
+    return f"{value:,.2f}" if kind == "added" else f"{value:,.0f}"
 
 
 def _number(value: float | None) -> str:
