@@ -29,8 +29,8 @@ from kit.errors import UnavailableError, ValidationError
 from kit.postgres import Databases
 
 _TROUBLES = {
-    "open": "It has been failing ({} failures within a minute) and is left alone for a while.",
-    "half_open": "It has been failing ({} failures within a minute); single calls are trying it.",
+    "open": "It has been failing and is left alone for a while.",
+    "half_open": "It has been failing; single calls are trying it.",
     "broken_key": "It refuses this platform's key.",
 }
 
@@ -117,7 +117,7 @@ class ProviderCallerStage:
         if self._attempts is not None:
             for (provider, owner), health in self._attempts.states().items():
                 if owner == OPERATOR and health.state != "closed":
-                    failing[provider] = _TROUBLES[health.state].format(health.failures)
+                    failing[provider] = _TROUBLES[health.state]
         return CallerHealth(
             limits=None if limits.healthy else limits.message,
             ledger=None if ledger.healthy else ledger.message,
